@@ -1,0 +1,3 @@
+//! The daemon `ipfix-balancer`: everything but its command line.
+
+pub mod config;
