@@ -1,0 +1,5 @@
+//! Sockets: opening them, and moving many datagrams a system call.
+
+pub mod affinity;
+pub mod mmsg;
+pub mod socket;

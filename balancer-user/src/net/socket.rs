@@ -1,0 +1,175 @@
+//! Opening and tuning sockets.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd,
+};
+
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use socket2::{Domain, Socket, Type};
+use thiserror::Error;
+
+use super::mmsg::ipv6_mtu;
+use crate::config::Protocol;
+
+/// Bytes of kernel buffer asked for on every UDP input and output. At 1 Gbit/s this rides out
+/// 130 ms in which the handler does not run.
+const UDP_BUFFER: usize = 16 << 20;
+/// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+const UDP_HEADER: usize = 8;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+
+/// A socket that could not be opened.
+#[derive(Debug, Error)]
+#[error("can't listen on {protocol} {address}: {source}; {hint}")]
+pub struct ListenError {
+    protocol: Protocol,
+    address: SocketAddr,
+    source: io::Error,
+    hint: &'static str,
+}
+
+/// A receiver's listening socket, and what the kernel granted it.
+#[derive(Debug)]
+pub struct Listening {
+    /// The socket, non-blocking.
+    pub socket: Socket,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Receive buffer in bytes where the system's limit cut it short of what was asked for.
+    pub capped_buffer: Option<usize>,
+}
+
+/// Listens on `port` of `bind`, or of all addresses, IPv4 and IPv6 in one socket.
+pub fn listen(
+    protocol: Protocol,
+    bind: Option<IpAddr>,
+    port: u16,
+) -> Result<Listening, ListenError> {
+    let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let address = SocketAddr::new(bind.unwrap_or(everywhere), port);
+    match open_listening(protocol, address) {
+        // A kernel without IPv6.
+        Err(error)
+            if bind.is_none()
+                && matches!(
+                    error.raw_os_error(),
+                    Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+                ) =>
+        {
+            let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+            open_listening(protocol, address).map_err(|source| refuse(protocol, address, source))
+        }
+        result => result.map_err(|source| refuse(protocol, address, source)),
+    }
+}
+
+fn refuse(protocol: Protocol, address: SocketAddr, source: io::Error) -> ListenError {
+    let hint = match source.raw_os_error() {
+        Some(libc::EADDRINUSE) => "another program has the port: `ss -lntup` shows which",
+        Some(libc::EADDRNOTAVAIL) => "BIND is no address of this host",
+        Some(libc::EACCES) => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        Some(libc::EMFILE | libc::ENFILE) => "too many open files: raise the limit (LimitNOFILE)",
+        _ => "check PORT and BIND",
+    };
+    ListenError { protocol, address, source, hint }
+}
+
+fn open_listening(protocol: Protocol, address: SocketAddr) -> io::Result<Listening> {
+    let socket = Socket::new(Domain::for_address(address), socket_type(protocol), None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+    }
+    socket.set_nonblocking(true)?;
+    let mut capped_buffer = None;
+    match protocol {
+        Protocol::Tcp => {
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+        }
+        Protocol::Udp => {
+            capped_buffer = enlarge_receive_buffer(&socket);
+            setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+            // Without GRO (before Linux 5.0) datagrams come one by one.
+            let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
+            socket.bind(&address.into())?;
+        }
+    }
+    let address = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok(Listening { socket, address, capped_buffer })
+}
+
+/// Opens a UDP socket to `destination`, from a source port of its own.
+pub fn connect_udp(destination: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(destination), Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    if setsockopt(&socket, sockopt::SndBufForce, &UDP_BUFFER).is_err() {
+        socket.set_send_buffer_size(UDP_BUFFER)?;
+    }
+    socket.connect(&destination.into())?;
+    Ok(socket)
+}
+
+/// The longest payload that a connected UDP socket can send without IP fragmentation.
+pub fn datagram_limit(socket: &impl AsFd, destination: SocketAddr) -> io::Result<usize> {
+    let (mtu, headers) = match destination {
+        SocketAddr::V4(_) => (getsockopt(socket, sockopt::IpMtu)?, IPV4_HEADER + UDP_HEADER),
+        SocketAddr::V6(_) => (ipv6_mtu(socket.as_fd())?, IPV6_HEADER + UDP_HEADER),
+    };
+    let payload = usize::try_from(mtu).unwrap_or(0).saturating_sub(headers);
+    Ok(payload.min(usize::from(u16::MAX) - headers))
+}
+
+/// Asks for a large buffer, and reads back what there is: the kernel says nothing when it gives
+/// less. It reports twice the bytes asked for, because it counts its own book-keeping.
+fn enlarge_receive_buffer(socket: &Socket) -> Option<usize> {
+    if setsockopt(socket, sockopt::RcvBufForce, &UDP_BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    }
+    let granted = socket.recv_buffer_size().unwrap_or(0) / 2;
+    (granted < UDP_BUFFER).then_some(granted)
+}
+
+fn socket_type(protocol: Protocol) -> Type {
+    match protocol {
+        Protocol::Tcp => Type::STREAM,
+        Protocol::Udp => Type::DGRAM,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_means_both_families() {
+        let listening = listen(Protocol::Tcp, None, 0).unwrap();
+        let port = listening.address.port();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        if listening.address.is_ipv6() {
+            std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_with_a_hint() {
+        let bind = Some(Ipv4Addr::LOCALHOST.into());
+        let first = listen(Protocol::Udp, bind, 0).unwrap();
+        let error = listen(Protocol::Udp, bind, first.address.port()).unwrap_err();
+        assert!(error.to_string().contains("another program has the port"), "{error}");
+    }
+
+    #[test]
+    fn datagrams_on_loopback_may_be_as_long_as_udp_allows() {
+        for destination in ["127.0.0.1:9", "[::1]:9"] {
+            let destination = destination.parse().unwrap();
+            let Ok(socket) = connect_udp(destination) else { continue };
+            let limit = datagram_limit(&socket, destination).unwrap();
+            assert!(limit > 60_000, "{limit}");
+        }
+    }
+}
