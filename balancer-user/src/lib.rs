@@ -1,5 +1,13 @@
 //! The daemon `ipfix-balancer`: everything but its command line.
+//!
+//! Data flows one way: [`input`] receives and cuts, [`session`] routes, [`output`] queues and
+//! sends. A [`handler`] thread does this for one receiver.
 
 pub mod config;
+pub mod handler;
+pub mod input;
 pub mod net;
+pub mod output;
+pub mod rate_limit;
 pub mod session;
+pub mod stats;

@@ -46,6 +46,8 @@ reasons! {
     Version = "version",
     /// The session has more templates than are kept.
     TemplateLimit = "template_limit",
+    /// The session has more options records than are kept for destinations that connect later.
+    OptionsLimit = "options_limit",
     /// The session has more observation domains than are kept.
     DomainLimit = "domain_limit",
     /// The receiver has as many sessions as it may.

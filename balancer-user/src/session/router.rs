@@ -174,10 +174,11 @@ impl Router {
         }
     }
 
-    /// A new transport session to `target` has begun, and nothing waits in its queue: everything
-    /// live goes first, before the next message.
-    pub fn reconnected(&mut self, target: usize) {
-        for domain in &mut self.domains {
+    /// A new transport session to `target` has begun: everything live goes first, before the next
+    /// message of a domain; but for those domains of which messages are `waiting`, behind a
+    /// preamble of their own.
+    pub fn reconnected(&mut self, target: usize, waiting: &[u32]) {
+        for domain in self.domains.iter_mut().filter(|domain| !waiting.contains(&domain.id)) {
             domain.unsynced |= bit(target);
         }
     }

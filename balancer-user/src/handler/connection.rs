@@ -1,0 +1,270 @@
+//! Keeping an outlet connected: connect, watch, connect again.
+
+use std::{
+    cell::RefCell,
+    hash::{BuildHasher, RandomState},
+    io,
+    net::{Shutdown, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    net::{TcpStream, UdpSocket, lookup_host},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{relay::Relay, shared::Shared};
+use crate::{
+    config::{Destination, Host, Protocol},
+    net::socket,
+    output::{Link, OutletId},
+};
+
+/// How long a TCP handshake or a name look-up may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a collector may take to close its side of a connection that we have ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The first pause between two attempts.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// A connection that lasted so long was a good one: the next attempt is made at once.
+const LASTING: Duration = Duration::from_secs(1);
+/// How long a UDP destination that was refused by ICMP is left alone.
+const UDP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Connects an outlet, again and again, until it is finished.
+pub async fn maintain(shared: Rc<Shared>, relay: Rc<RefCell<Relay>>, id: OutletId) {
+    let Some(destination) = relay.borrow_mut().outlet(id).map(|o| o.destination.clone()) else {
+        return;
+    };
+    let mut connector = Connector { destination, udp: None };
+    let mut backoff = Backoff::default();
+    while !relay.borrow_mut().is_finished(id) {
+        let (error, lasted) = match connector.open().await {
+            Ok(open) => {
+                let since = Instant::now();
+                relay.borrow_mut().connected(id, open.link(), open.datagram_limit());
+                match open.watch(&relay, id).await {
+                    Ok(()) => break,
+                    Err(error) => (error, since.elapsed() >= LASTING),
+                }
+            }
+            Err(error) => (error, false),
+        };
+        relay.borrow_mut().disconnected(id, &error.to_string());
+        let longest = Duration::from_secs(shared.receiver().reconnect_seconds.into());
+        let pause = match connector.destination.protocol {
+            Protocol::Udp => UDP_PAUSE,
+            Protocol::Tcp if lasted => backoff.reset(),
+            Protocol::Tcp => backoff.next(longest),
+        };
+        pause_or_finish(&relay, id, pause).await;
+    }
+    relay.borrow_mut().remove(id);
+}
+
+/// Waits for `pause`, or until the outlet is finished.
+async fn pause_or_finish(relay: &Rc<RefCell<Relay>>, id: OutletId, pause: Duration) {
+    let end = Instant::now() + pause;
+    let wake = relay.borrow_mut().outlet(id).map(|outlet| Rc::clone(&outlet.wake));
+    let Some(wake) = wake else { return };
+    while !relay.borrow_mut().is_finished(id) {
+        tokio::select! {
+            () = sleep_until(end) => return,
+            () = wake.notified() => {}
+        }
+    }
+}
+
+/// Makes transport sessions to one destination.
+struct Connector {
+    destination: Destination,
+    /// Kept while the destination is down: the source port is the session's name for a collector.
+    udp: Option<(Rc<UdpSocket>, SocketAddr)>,
+}
+
+/// A transport session.
+enum Open {
+    Tcp(Rc<TcpStream>),
+    Udp(Rc<UdpSocket>, usize),
+}
+
+impl Connector {
+    async fn open(&mut self) -> io::Result<Open> {
+        let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+        match self.destination.protocol {
+            Protocol::Tcp => timeout(CONNECT_TIMEOUT, self.open_tcp()).await.map_err(timed_out)?,
+            Protocol::Udp => timeout(CONNECT_TIMEOUT, self.open_udp()).await.map_err(timed_out)?,
+        }
+    }
+
+    async fn open_tcp(&self) -> io::Result<Open> {
+        let stream = match &self.destination.host {
+            Host::Ip(ip) => TcpStream::connect((*ip, self.destination.port)).await?,
+            Host::Name(name) => TcpStream::connect((name.as_str(), self.destination.port)).await?,
+        };
+        // Batches are made here; waiting in the kernel for more would only add latency.
+        stream.set_nodelay(true)?;
+        Ok(Open::Tcp(Rc::new(stream)))
+    }
+
+    async fn open_udp(&mut self) -> io::Result<Open> {
+        let (socket, address) = match &self.udp {
+            Some((socket, address)) => (Rc::clone(socket), *address),
+            None => {
+                let address = self.resolve().await?;
+                let socket = socket::connect_udp(address)?;
+                (Rc::new(UdpSocket::from_std(socket.into())?), address)
+            }
+        };
+        // An error that came meanwhile is not this attempt's.
+        let _ = socket.take_error();
+        let limit = socket::datagram_limit(&*socket, address)?;
+        self.udp = Some((Rc::clone(&socket), address));
+        Ok(Open::Udp(socket, limit))
+    }
+
+    async fn resolve(&self) -> io::Result<SocketAddr> {
+        let port = self.destination.port;
+        match &self.destination.host {
+            Host::Ip(ip) => Ok(SocketAddr::new(*ip, port)),
+            Host::Name(name) => lookup_host((name.as_str(), port))
+                .await?
+                .next()
+                .ok_or_else(|| io::Error::other("the host name has no address")),
+        }
+    }
+}
+
+impl Open {
+    fn link(&self) -> Link {
+        match self {
+            Open::Tcp(stream) => Link::Tcp(Rc::clone(stream)),
+            Open::Udp(socket, _) => Link::Udp(Rc::clone(socket)),
+        }
+    }
+
+    fn datagram_limit(&self) -> usize {
+        match self {
+            Open::Tcp(_) => usize::MAX,
+            Open::Udp(_, limit) => *limit,
+        }
+    }
+
+    /// Watches over the transport session: sends when the socket takes more, throws away what a
+    /// collector says. Ends well when the outlet is finished, with the error that broke it
+    /// otherwise.
+    async fn watch(&self, relay: &Rc<RefCell<Relay>>, id: OutletId) -> io::Result<()> {
+        let wake = relay.borrow_mut().outlet(id).map(|outlet| Rc::clone(&outlet.wake));
+        let Some(wake) = wake else { return Ok(()) };
+        loop {
+            let waiting = match relay.borrow_mut().outlet(id) {
+                Some(outlet) => {
+                    if let Some(error) = outlet.broken.take() {
+                        return Err(error);
+                    }
+                    !outlet.queue().is_empty()
+                }
+                None => return Ok(()),
+            };
+            if relay.borrow_mut().is_finished(id) {
+                self.close().await;
+                return Ok(());
+            }
+            tokio::select! {
+                ready = self.readable() => { ready?; self.discard_input()?; }
+                ready = self.writable(), if waiting => {
+                    ready?;
+                    relay.borrow_mut().flush_one(id);
+                }
+                () = wake.notified() => {}
+            }
+        }
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Open::Tcp(stream) => stream.readable().await,
+            Open::Udp(socket, _) => socket.readable().await,
+        }
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        match self {
+            Open::Tcp(stream) => stream.writable().await,
+            Open::Udp(socket, _) => socket.writable().await,
+        }
+    }
+
+    /// IPFIX has nothing to say to an exporter: what comes is thrown away. The end of a TCP stream
+    /// and ICMP errors are errors.
+    fn discard_input(&self) -> io::Result<()> {
+        let mut bytes = [0; 2048];
+        let result = match self {
+            Open::Tcp(stream) => match stream.try_read(&mut bytes) {
+                Ok(0) => Err(io::Error::other("the collector closed the connection")),
+                result => result,
+            },
+            Open::Udp(socket, _) => socket.try_recv(&mut bytes),
+        };
+        match result {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a TCP connection in order: what the collector sent and nobody read would turn the end
+    /// into a reset, and that could overtake our last messages.
+    async fn close(&self) {
+        let Open::Tcp(stream) = self else { return };
+        if SockRef::from(&**stream).shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let _ = timeout(CLOSE_TIMEOUT, async {
+            while stream.readable().await.is_ok() && self.discard_input().is_ok() {}
+        })
+        .await;
+    }
+}
+
+/// Pauses that double, each a random part shorter, so that many sessions do not come back at once.
+#[derive(Default)]
+struct Backoff {
+    attempts: u32,
+    random: RandomState,
+}
+
+impl Backoff {
+    fn reset(&mut self) -> Duration {
+        self.attempts = 0;
+        Duration::ZERO
+    }
+
+    fn next(&mut self, longest: Duration) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.attempts)).min(longest);
+        self.attempts = self.attempts.saturating_add(1);
+        // Up to a quarter off.
+        let quarter = pause / 4;
+        let part = self.random.hash_one(self.attempts) % 1024;
+        pause - quarter.saturating_mul(u32::try_from(part).unwrap_or(0)) / 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let mut backoff = Backoff::default();
+        let longest = Duration::from_secs(1);
+        for expected in [100, 200, 400, 800, 1000, 1000] {
+            let pause = backoff.next(longest);
+            let expected = Duration::from_millis(expected);
+            assert!(pause <= expected && pause >= expected * 3 / 4, "{pause:?} {expected:?}");
+        }
+        assert_eq!(backoff.reset(), Duration::ZERO);
+        assert!(backoff.next(longest) <= FIRST_PAUSE);
+    }
+}

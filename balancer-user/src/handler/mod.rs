@@ -1,0 +1,14 @@
+//! A handler: the pinned thread that serves one receiver, with a runtime of its own.
+//!
+//! Everything in this module runs on that thread. The sessions' state is therefore in `Rc` and
+//! `RefCell`; no borrow lives across an `await`.
+
+mod backlog;
+mod connection;
+mod relay;
+mod shared;
+mod thread;
+
+pub use relay::{Hold, Relay};
+pub use shared::{Scratch, Shared};
+pub use thread::Handler;

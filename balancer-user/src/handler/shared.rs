@@ -1,0 +1,141 @@
+//! What the sessions of one handler have in common.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use bytes::BytesMut;
+use common::reason::Reason;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::relay::{Pending, Relay};
+use crate::{
+    config::Receiver, net::mmsg, rate_limit::RateLimit, session::Delivery, stats::ReceiverStats,
+};
+
+/// Sessions that one receiver serves at a time. Each takes a file descriptor and one more for
+/// every destination.
+pub const MAX_SESSIONS: usize = 4096;
+
+/// State of one handler thread.
+pub struct Shared {
+    /// The configuration in force.
+    pub receiver: RefCell<Arc<Receiver>>,
+    /// The receiver's counters.
+    pub stats: Arc<ReceiverStats>,
+    /// Buffers that are used for one batch at a time.
+    pub scratch: RefCell<Scratch>,
+    /// Turns true when the handler is to end.
+    pub stopping: watch::Receiver<bool>,
+    relays: RefCell<BTreeMap<usize, Rc<RefCell<Relay>>>>,
+    sessions_opened: Cell<usize>,
+    limits: [RateLimit; Reason::ALL.len()],
+    session_limit: RateLimit,
+}
+
+/// Buffers that every batch uses anew.
+#[derive(Default)]
+pub struct Scratch {
+    /// What is read from TCP connections. Empty between batches.
+    pub chunk: BytesMut,
+    /// Output of the router for one message.
+    pub deliveries: Vec<Delivery>,
+    /// What a batch is to put into the queues.
+    pub pending: Vec<Pending>,
+    /// Headers for `sendmmsg`.
+    pub sender: mmsg::Sender,
+}
+
+impl Shared {
+    /// The state of a handler without sessions.
+    pub fn new(
+        receiver: Arc<Receiver>,
+        stats: Arc<ReceiverStats>,
+        stopping: watch::Receiver<bool>,
+    ) -> Shared {
+        Shared {
+            receiver: RefCell::new(receiver),
+            stats,
+            scratch: RefCell::default(),
+            stopping,
+            relays: RefCell::default(),
+            sessions_opened: Cell::new(0),
+            limits: std::array::from_fn(|_| RateLimit::default()),
+            session_limit: RateLimit::default(),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn receiver(&self) -> Arc<Receiver> {
+        Arc::clone(&self.receiver.borrow())
+    }
+
+    /// Whether `peer` may export to this receiver.
+    pub fn allows(&self, peer: SocketAddr) -> bool {
+        let receiver = self.receiver.borrow();
+        let ip = peer.ip().to_canonical();
+        receiver.allow_from.is_empty() || receiver.allow_from.iter().any(|net| net.contains(&ip))
+    }
+
+    /// Whether there are as many sessions as there may be.
+    pub fn is_crowded(&self) -> bool {
+        self.relays.borrow().len() >= MAX_SESSIONS
+    }
+
+    /// Registers a session; its number, counted from the start of the handler.
+    pub fn enter(&self, relay: &Rc<RefCell<Relay>>) -> usize {
+        let number = self.next_session();
+        self.sessions_opened.set(number + 1);
+        self.relays.borrow_mut().insert(number, Rc::clone(relay));
+        self.stats.sessions.add(1);
+        number
+    }
+
+    /// The number that the next session gets.
+    pub fn next_session(&self) -> usize {
+        self.sessions_opened.get()
+    }
+
+    /// Forgets a session.
+    pub fn leave(&self, number: usize) {
+        if self.relays.borrow_mut().remove(&number).is_some() {
+            self.stats.sessions.subtract(1);
+        }
+    }
+
+    /// Whether there is any session.
+    pub fn has_sessions(&self) -> bool {
+        !self.relays.borrow().is_empty()
+    }
+
+    /// The sessions there are.
+    pub fn relays(&self) -> Vec<Rc<RefCell<Relay>>> {
+        self.relays.borrow().values().cloned().collect()
+    }
+
+    /// Counts something dropped or refused, and says so in the log, once a second for a reason.
+    pub fn report(&self, reason: Reason, count: u64, peer: SocketAddr, detail: &str) {
+        self.stats.drops.add(reason, count);
+        let Some(left_out) = self.limits.get(reason.index()).and_then(RateLimit::pass) else {
+            return;
+        };
+        let receiver = self.receiver.borrow().id;
+        warn!(
+            %receiver, exporter = %peer, reason = reason.as_str(), left_out,
+            "{} {detail}", reason.meaning()
+        );
+    }
+
+    /// Says in the log, once a second, that a session began or ended.
+    pub fn log_session(&self, peer: SocketAddr, what: &str) {
+        if let Some(left_out) = self.session_limit.pass() {
+            let receiver = self.receiver.borrow().id;
+            info!(%receiver, exporter = %peer, left_out, "exporter session {what}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Starting, changing and ending a handler from another thread.
+
+use std::{io, rc::Rc, sync::Arc, thread::JoinHandle, time::Duration};
+
+use anyhow::Context;
+use socket2::Socket;
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    runtime,
+    sync::{mpsc, oneshot, watch},
+    task::LocalSet,
+    time::{Instant, sleep},
+};
+use tracing::warn;
+
+use super::{relay::Relay, shared::Shared};
+use crate::{
+    config::{Protocol, Receiver},
+    input,
+    net::affinity,
+    stats::ReceiverStats,
+};
+
+/// Changes that may wait for a handler.
+const COMMANDS: usize = 16;
+/// How often an ending handler looks whether all is sent.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+
+/// A running handler, held by the control thread.
+pub struct Handler {
+    commands: mpsc::Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+enum Command {
+    Reconfigure(Arc<Receiver>, oneshot::Sender<()>),
+    Stop { drain: Duration },
+}
+
+impl Handler {
+    /// Starts the thread that serves `receiver` on `socket`.
+    pub fn start(
+        receiver: Arc<Receiver>,
+        socket: Socket,
+        stats: Arc<ReceiverStats>,
+    ) -> anyhow::Result<Handler> {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let name = receiver.id.thread_name();
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || {
+                if let Err(error) = run(receiver, socket, stats, inbox) {
+                    tracing::error!("the handler {name} has failed: {error:#}");
+                }
+            })
+            .context("can't start a handler's thread")?;
+        Ok(Handler { commands, thread })
+    }
+
+    /// Applies a change of the configuration; comes back when it is in force.
+    pub async fn reconfigure(&self, receiver: Arc<Receiver>) -> anyhow::Result<()> {
+        let (done, in_force) = oneshot::channel();
+        self.commands
+            .send(Command::Reconfigure(receiver, done))
+            .await
+            .context("the handler has ended")?;
+        in_force.await.context("the handler has ended")
+    }
+
+    /// Asks the handler to stop receiving, to send what waits within `drain`, and to end.
+    pub async fn stop(&self, drain: Duration) {
+        // A handler that has ended already is what we want.
+        let _ = self.commands.send(Command::Stop { drain }).await;
+    }
+
+    /// Waits for the thread's end.
+    pub async fn join(self) {
+        let Handler { thread, commands } = self;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        drop(commands);
+    }
+
+    /// Whether the thread is still there.
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+fn run(
+    receiver: Arc<Receiver>,
+    socket: Socket,
+    stats: Arc<ReceiverStats>,
+    inbox: mpsc::Receiver<Command>,
+) -> anyhow::Result<()> {
+    pin(&receiver);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(receiver, socket, stats, inbox))
+}
+
+fn pin(receiver: &Receiver) {
+    let pinned = match receiver.cpus.as_slice() {
+        [] => affinity::unpin_current_thread(),
+        cpus => affinity::pin_current_thread(cpus),
+    };
+    if let Err(error) = pinned {
+        warn!(receiver = %receiver.id, cpus = ?receiver.cpus, "can't pin the handler (TASKSET): {error}");
+    }
+}
+
+async fn serve(
+    receiver: Arc<Receiver>,
+    socket: Socket,
+    stats: Arc<ReceiverStats>,
+    mut inbox: mpsc::Receiver<Command>,
+) -> anyhow::Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let protocol = receiver.protocol;
+    let shared = Rc::new(Shared::new(receiver, stats, stopping));
+    listen(&shared, protocol, socket)?;
+    let drain = loop {
+        match inbox.recv().await {
+            Some(Command::Reconfigure(receiver, done)) => {
+                reconfigure(&shared, receiver);
+                let _ = done.send(());
+            }
+            Some(Command::Stop { drain }) => break drain,
+            None => break Duration::ZERO,
+        }
+    };
+    let _ = stop.send(true);
+    drained(&shared, Instant::now() + drain).await;
+    Ok(())
+}
+
+fn listen(shared: &Rc<Shared>, protocol: Protocol, socket: Socket) -> io::Result<()> {
+    let shared = Rc::clone(shared);
+    match protocol {
+        Protocol::Tcp => {
+            let listener = TcpListener::from_std(socket.into())?;
+            tokio::task::spawn_local(input::tcp::serve(shared, listener));
+        }
+        Protocol::Udp => {
+            let socket = UdpSocket::from_std(socket.into())?;
+            tokio::task::spawn_local(input::udp::serve(shared, socket));
+        }
+    }
+    Ok(())
+}
+
+fn reconfigure(shared: &Rc<Shared>, receiver: Arc<Receiver>) {
+    if shared.receiver().cpus != receiver.cpus {
+        pin(&receiver);
+    }
+    *shared.receiver.borrow_mut() = Arc::clone(&receiver);
+    for relay in shared.relays() {
+        Relay::reconfigure(&relay, &receiver);
+    }
+    shared.stats.keep_destinations(&receiver.destinations);
+}
+
+/// Waits until the sessions have ended and sent what they had, or for the time limit.
+async fn drained(shared: &Rc<Shared>, deadline: Instant) {
+    // The inputs see the stop, read what is there, and end their sessions.
+    tokio::task::yield_now().await;
+    while Instant::now() < deadline && shared.has_sessions() {
+        sleep(DRAIN_POLL).await;
+    }
+    let waiting: u64 = shared.relays().iter().map(|relay| relay.borrow().waiting()).sum();
+    if waiting > 0 {
+        let receiver = shared.receiver().id;
+        warn!(%receiver, waiting, "messages could not be delivered before the end");
+    }
+}

@@ -1,0 +1,254 @@
+//! Exporters over UDP.
+
+use std::{
+    cell::RefCell, collections::HashMap, io, net::SocketAddr, os::fd::AsFd, rc::Rc, time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use common::{message::Malformed, reason::Reason};
+use tokio::{
+    io::Interest,
+    net::UdpSocket,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::frame::{check_datagram, next_in_datagram};
+use crate::{
+    handler::{Relay, Scratch, Shared},
+    net::mmsg::{self, RECEIVE_SLOTS, SLOT_LEN, Train},
+    session::Outlook,
+};
+
+/// A session without a datagram for so long is over. Exporters that have no flows repeat their
+/// templates at least every half hour.
+const IDLE: Duration = Duration::from_secs(1800);
+/// A session that has been idle for so long may be given up for a new one when there is no room.
+const REUSABLE: Duration = Duration::from_secs(10);
+/// How often idle sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Batches received before other tasks of the handler get their turn.
+const BATCHES_A_TURN: usize = 8;
+
+/// Receives datagrams until the handler ends.
+pub async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
+    let mut stopping = shared.stopping.clone();
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut input = Input::new(shared, socket);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            _ = sweep.tick() => input.sweep(),
+            ready = input.socket.readable() => if ready.is_ok() { input.receive(BATCHES_A_TURN) },
+        }
+        tokio::task::yield_now().await;
+    }
+    // What the kernel has received will not come again.
+    input.receive(usize::MAX);
+    for relay in input.sessions.values() {
+        relay.borrow_mut().end("ends with the balancer");
+    }
+}
+
+struct Input {
+    shared: Rc<Shared>,
+    socket: UdpSocket,
+    receiver: mmsg::Receiver,
+    trains: Vec<Train>,
+    slab: BytesMut,
+    sessions: HashMap<SocketAddr, Rc<RefCell<Relay>>>,
+    /// Sessions that the batch has messages of, each with the end of its part of the plan.
+    touched: Vec<(Rc<RefCell<Relay>>, usize)>,
+    kernel_drops: u32,
+    last_reuse: Instant,
+}
+
+impl Input {
+    fn new(shared: Rc<Shared>, socket: UdpSocket) -> Input {
+        Input {
+            shared,
+            socket,
+            receiver: mmsg::Receiver::default(),
+            trains: Vec::with_capacity(RECEIVE_SLOTS),
+            slab: BytesMut::zeroed(RECEIVE_SLOTS * SLOT_LEN),
+            sessions: HashMap::new(),
+            touched: Vec::new(),
+            kernel_drops: 0,
+            last_reuse: Instant::now(),
+        }
+    }
+
+    /// Receives and passes on up to `batches` batches, or until there is nothing more.
+    fn receive(&mut self, batches: usize) {
+        for _ in 0..batches {
+            let received = self.socket.try_io(Interest::READABLE, || {
+                self.receiver.receive(self.socket.as_fd(), &mut self.slab, &mut self.trains)
+            });
+            match received {
+                Ok(received) => self.count_kernel_drops(received.kernel_drops),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    let receiver = self.shared.receiver().id;
+                    tracing::error!(%receiver, "can't receive: {error}");
+                    return;
+                }
+            }
+            self.pass_on();
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let shared = Rc::clone(&self.shared);
+        let mut scratch = shared.scratch.borrow_mut();
+        let trains = std::mem::take(&mut self.trains);
+        for train in &trains {
+            if let Some(relay) = self.session(train.peer) {
+                self.take_train(train, &relay, &mut scratch);
+                self.touched.push((relay, scratch.pending.len()));
+            }
+        }
+        self.trains = trains;
+        let slab = std::mem::take(&mut self.slab).freeze();
+        self.send(&slab, &mut scratch);
+        // Nobody has kept a part of it: the queues have settled for copies.
+        self.slab =
+            slab.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(RECEIVE_SLOTS * SLOT_LEN));
+    }
+
+    /// Routes the datagrams of one train.
+    fn take_train(&mut self, train: &Train, relay: &Rc<RefCell<Relay>>, scratch: &mut Scratch) {
+        let mut relay = relay.borrow_mut();
+        let now = Instant::now();
+        relay.last_seen = now;
+        let outlook = relay.outlook(now);
+        let (mut start, end) = (train.start, train.start + train.len);
+        while start < end {
+            let len = train.segment.min(end - start);
+            self.take_datagram(start, len, &mut relay, &outlook, scratch);
+            start += len;
+        }
+    }
+
+    fn take_datagram(
+        &mut self,
+        mut start: usize,
+        len: usize,
+        relay: &mut Relay,
+        outlook: &Outlook,
+        scratch: &mut Scratch,
+    ) {
+        let end = start + len;
+        let datagram = self.slab.get(start..end).unwrap_or_default();
+        self.shared.stats.bytes.add(u64::try_from(len).unwrap_or(0));
+        // A message that is all of its datagram is checked when it is routed.
+        let one = next_in_datagram(datagram);
+        let checked = match one {
+            Ok(length) if length == len => Ok(()),
+            Ok(_) => check_datagram(datagram),
+            Err(malformed) => Err(malformed),
+        };
+        if let Err(malformed) = checked {
+            self.shared.stats.messages.add(1);
+            let (reason, detail) = classify(malformed);
+            return self.shared.report(reason, 1, relay.peer, detail);
+        }
+        while start < end {
+            let rest = self.slab.get_mut(start..end).unwrap_or_default();
+            let Ok(length) = next_in_datagram(rest) else { return };
+            let Some(message) = rest.get_mut(..length) else { return };
+            self.shared.stats.messages.add(1);
+            // Dropped messages have been counted and reported; the session goes on.
+            let _ = relay.accept(message, start, outlook, scratch);
+            start += length;
+        }
+    }
+
+    fn send(&mut self, slab: &Bytes, scratch: &mut Scratch) {
+        let mut planned = scratch.pending.drain(..);
+        let mut taken = 0;
+        for (relay, end) in &self.touched {
+            let part = planned.by_ref().take(end - taken);
+            relay.borrow_mut().dispatch(slab, part);
+            taken = *end;
+        }
+        drop(planned);
+        for (relay, _) in self.touched.drain(..) {
+            relay.borrow_mut().flush(&mut scratch.sender, usize::MAX);
+        }
+    }
+
+    /// The session of `peer`, opened if need be and allowed.
+    fn session(&mut self, peer: SocketAddr) -> Option<Rc<RefCell<Relay>>> {
+        if let Some((relay, _)) = self.touched.last()
+            && relay.borrow().peer == peer
+        {
+            return Some(Rc::clone(relay));
+        }
+        if let Some(relay) = self.sessions.get(&peer) {
+            return Some(Rc::clone(relay));
+        }
+        if !self.shared.allows(peer) {
+            self.shared.report(Reason::NotAllowed, 1, peer, "The datagram was dropped.");
+            return None;
+        }
+        if self.shared.is_crowded() && !self.reuse_oldest() {
+            self.shared.report(Reason::SessionLimit, 1, peer, "The datagram was dropped.");
+            return None;
+        }
+        let relay = Relay::open(&self.shared, peer);
+        self.sessions.insert(peer, Rc::clone(&relay));
+        Some(relay)
+    }
+
+    /// Ends the session that has been idle for longest, to make room. Looking for it costs time,
+    /// which nobody must be able to ask for with every datagram.
+    fn reuse_oldest(&mut self) -> bool {
+        if self.last_reuse.elapsed() < Duration::from_secs(1) {
+            return false;
+        }
+        self.last_reuse = Instant::now();
+        let oldest = self.sessions.values().min_by_key(|relay| relay.borrow().last_seen).cloned();
+        let Some(relay) = oldest.filter(|relay| relay.borrow().last_seen.elapsed() >= REUSABLE)
+        else {
+            return false;
+        };
+        let peer = relay.borrow().peer;
+        self.sessions.remove(&peer);
+        relay.borrow_mut().end("made room for another");
+        true
+    }
+
+    fn sweep(&mut self) {
+        self.sessions.retain(|_, relay| {
+            let mut relay = relay.borrow_mut();
+            let idle = relay.last_seen.elapsed() >= IDLE;
+            if idle {
+                relay.end("was idle");
+            }
+            !idle
+        });
+    }
+
+    fn count_kernel_drops(&mut self, total: Option<u32>) {
+        let Some(total) = total else { return };
+        let new = total.wrapping_sub(std::mem::replace(&mut self.kernel_drops, total));
+        if new == 0 {
+            return;
+        }
+        self.shared.stats.drops.add(Reason::ReceiveBuffer, new.into());
+        if let Some(left_out) = self.shared.stats.log_kernel_drops.pass() {
+            let receiver = self.shared.receiver().id;
+            tracing::warn!(%receiver, new, left_out, "{} Raise net.core.rmem_max, or give the handler a CPU of its own (TASKSET).", Reason::ReceiveBuffer.meaning());
+        }
+    }
+}
+
+fn classify(malformed: Malformed) -> (Reason, &'static str) {
+    match malformed {
+        Malformed::Version(5) => (Reason::NetflowV5, "Set the exporter to IPFIX."),
+        Malformed::Version(9) => (Reason::NetflowV9, "Set the exporter to IPFIX."),
+        Malformed::Version(_) => (Reason::Version, ""),
+        _ => (Reason::Malformed, "The datagram was dropped."),
+    }
+}

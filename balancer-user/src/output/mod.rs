@@ -1,0 +1,7 @@
+//! Ways out: a bounded queue and a transport session for each (exporter session, destination).
+
+mod outlet;
+mod queue;
+
+pub use outlet::{Link, MAX_QUEUE_BYTES, Outlet, OutletId};
+pub use queue::{Entry, Queue};

@@ -1,0 +1,148 @@
+//! Counters of receivers and destinations: written by one handler thread, read by any.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use common::reason::Reason;
+
+use crate::{config::Destination, rate_limit::RateLimit};
+
+/// A counter or gauge with a single writing thread.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the handler's thread may, so that no locked instruction is needed.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    /// Subtracts, from a gauge.
+    #[inline]
+    pub fn subtract(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(count), Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One counter a [`Reason`].
+#[derive(Debug, Default)]
+pub struct Drops([Counter; Reason::ALL.len()]);
+
+impl Drops {
+    /// Counts `count` drops for `reason`.
+    pub fn add(&self, reason: Reason, count: u64) {
+        if let Some(counter) = self.0.get(reason.index()) {
+            counter.add(count);
+        }
+    }
+
+    /// The reasons that have occurred, with their counts.
+    pub fn occurred(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let counts = Reason::ALL.into_iter().zip(self.0.iter().map(Counter::get));
+        counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Counters of one receiver.
+#[derive(Debug, Default)]
+pub struct ReceiverStats {
+    /// Exporter sessions now.
+    pub sessions: Counter,
+    /// Messages that came in, dropped ones included.
+    pub messages: Counter,
+    /// Their bytes.
+    pub bytes: Counter,
+    /// Messages that wait because no destination can take a turn.
+    pub waiting: Counter,
+    /// What was dropped, refused or closed at the input.
+    pub drops: Drops,
+    /// Limits the lines about datagrams that the kernel has dropped.
+    pub log_kernel_drops: RateLimit,
+    destinations: Mutex<Vec<Arc<DestinationStats>>>,
+}
+
+impl ReceiverStats {
+    /// The counters of `destination`, which live as long as it is configured.
+    pub fn destination(&self, destination: &Destination) -> Arc<DestinationStats> {
+        let mut known = self.destinations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stats) = known.iter().find(|stats| stats.destination == *destination) {
+            return Arc::clone(stats);
+        }
+        let stats = Arc::new(DestinationStats::new(destination.clone()));
+        known.push(Arc::clone(&stats));
+        stats
+    }
+
+    /// The counters of every destination.
+    pub fn destinations(&self) -> Vec<Arc<DestinationStats>> {
+        self.destinations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets destinations that are not configured any more, and puts the rest in order.
+    pub fn keep_destinations(&self, configured: &[Destination]) {
+        let ordered = configured.iter().map(|destination| self.destination(destination)).collect();
+        *self.destinations.lock().unwrap_or_else(PoisonError::into_inner) = ordered;
+    }
+}
+
+/// Counters of one destination of a receiver, over all exporter sessions.
+#[derive(Debug)]
+pub struct DestinationStats {
+    /// Which destination.
+    pub destination: Destination,
+    /// Messages handed to the kernel, composed ones included.
+    pub messages: Counter,
+    /// Their bytes.
+    pub bytes: Counter,
+    /// Connections (UDP: sockets) that are up.
+    pub up: Counter,
+    /// Connections that are being made for the first time.
+    pub connecting: Counter,
+    /// Connections that are broken or refused.
+    pub down: Counter,
+    /// Bytes in the queues.
+    pub queued_bytes: Counter,
+    /// What was dropped for this destination.
+    pub drops: Drops,
+    /// Limits the lines that say that it is up.
+    pub log_up: RateLimit,
+    /// Limits the lines that say that it is down, or loses messages.
+    pub log_down: RateLimit,
+    last_error: Mutex<Option<String>>,
+}
+
+impl DestinationStats {
+    fn new(destination: Destination) -> DestinationStats {
+        DestinationStats {
+            destination,
+            messages: Counter::default(),
+            bytes: Counter::default(),
+            up: Counter::default(),
+            connecting: Counter::default(),
+            down: Counter::default(),
+            queued_bytes: Counter::default(),
+            drops: Drops::default(),
+            log_up: RateLimit::default(),
+            log_down: RateLimit::default(),
+            last_error: Mutex::default(),
+        }
+    }
+
+    /// Remembers why a connection broke or could not be made.
+    pub fn set_last_error(&self, error: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// Why the last connection broke or could not be made.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
