@@ -1,173 +1,175 @@
 //! The `.env` file: from text to checked [`Receiver`]s, or to the list of all its faults.
+//!
+//! A text goes through these stages; each one reports what is wrong and goes on:
+//! `text` (lines, quotes, comments) → `entries` (keys) → `receivers` (values) → `cross` and `loops`
+//! (values against each other and against the machine). `params` and `streams` are the tables that
+//! all of them follow.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+mod check;
+mod cross;
+mod destinations;
+mod entries;
+mod environment;
+mod fault;
+mod loops;
+mod markdown;
+mod names;
+mod nearest;
+mod params;
+mod receivers;
+mod streams;
+mod table;
+mod text;
+mod types;
 
-use ipnet::IpNet;
+#[cfg(test)]
+mod tests;
 
-/// Everything one `.env` file says, checked and with defaults filled in.
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fault::Findings;
+use receivers::{Candidates, Setting};
+
+pub use check::{Report, check};
+pub use environment::Environment;
+pub use fault::{Fault, Faults, Note, Reason};
+pub use markdown::markdown;
+pub use names::{Accel, Mode, Protocol, SpoolFull, UnknownName};
+pub use params::{MAX_DESTINATIONS, MAX_INDEX};
+pub use streams::{Stream, StreamInfo};
+pub use types::{Config, Destination, Host, Receiver, ReceiverId, Record, Spool};
+
+/// Where the file is unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/var/fast_ipfix_balancer/backend/.env";
+
+/// Permission bit: everyone may write.
+const WORLD_WRITABLE: u32 = 0o002;
+
+/// A file without faults.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Receivers in the order stream, index.
-    pub receivers: Vec<Arc<Receiver>>,
-    /// `IPFIX_UI_LISTEN`.
-    pub ui_listen: Option<std::net::SocketAddr>,
-    /// `IPFIX_METRICS_LISTEN`.
-    pub metrics_listen: Option<std::net::SocketAddr>,
+pub struct Checked {
+    /// What it says.
+    pub config: Config,
+    /// What is allowed, but may not be what the operator wanted.
+    pub notes: Vec<Note>,
 }
 
-/// A kind of flow records, each with receivers of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stream {
-    /// Netflow/Fullflow.
-    Fullflow,
-    /// Clickstream (HTTP and TLS sessions).
-    Clickstream,
-    /// DNS flow.
-    Dnsflow,
-    /// NAT flow.
-    Natflow,
-    /// GTP flow.
-    Gtpflow,
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Something is wrong with what the file says.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
-/// Name of a receiver: its stream and its index in the file. Shown as `FULLFLOW[0]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ReceiverId {
-    /// The stream.
-    pub stream: Stream,
-    /// The number in the brackets.
-    pub index: u32,
+impl Config {
+    /// Reads and checks a file against this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Io`] when it can't be read, [`LoadError::Faults`] with everything that is wrong
+    /// with it.
+    pub fn load(path: &Path) -> Result<Checked, LoadError> {
+        let io = |source| LoadError::Io { path: path.to_owned(), source };
+        Ok(assess_file(path).map_err(io)?.into_checked()?)
+    }
+
+    /// Checks a text. `path` is only named in messages.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Checked, Faults> {
+        assess(path, text, environment).into_checked()
+    }
 }
 
-/// Transport protocol of an input or an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
+/// Everything that can be said about a text, right or wrong.
+struct Assessment {
+    /// Of use only without faults.
+    config: Config,
+    /// Global parameters.
+    globals: Vec<Setting>,
+    /// Parameters in effect, for each receiver of `config`.
+    receivers: Vec<Vec<Setting>>,
+    notes: Vec<Note>,
+    faults: Vec<Fault>,
 }
 
-/// `BALANCER`: what happens to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// `All`: every destination gets it.
-    All,
-    /// `Disabled`: it is recorded.
-    Disabled,
-    /// `RoundRobin`: the next available destination gets it.
-    RoundRobin,
+impl Assessment {
+    fn into_checked(self) -> Result<Checked, Faults> {
+        let Self { config, notes, faults, .. } = self;
+        if faults.is_empty() {
+            Ok(Checked { config, notes })
+        } else {
+            Err(Faults { faults, notes })
+        }
+    }
 }
 
-/// Where messages are sent: a collector's address as written in the file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
-    /// IP address or host name. A name is resolved when a connection is made.
-    pub host: Host,
-    /// Port, 1-65535.
-    pub port: u16,
-    /// Transport protocol.
-    pub protocol: Protocol,
+fn assess_file(path: &Path) -> io::Result<Assessment> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    // Comments may be in an old encoding; a value that is gets a fault of its own.
+    let text = String::from_utf8_lossy(&bytes);
+    let mut assessment = assess(path, &text, &Environment::gather());
+    if file.metadata()?.permissions().mode() & WORLD_WRITABLE != 0 {
+        let text = "everyone may write to this file: take that right away (chmod o-w)";
+        let (file, key, text) = (path.to_owned(), String::new(), text.to_owned());
+        assessment.notes.insert(0, Note { file, line: None, key, text });
+    }
+    Ok(assessment)
 }
 
-/// Host part of a [`Destination`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// A literal address.
-    Ip(IpAddr),
-    /// A name to be resolved.
-    Name(String),
+fn assess(path: &Path, text: &str, environment: &Environment) -> Assessment {
+    let mut findings = Findings::new(path);
+    let entries = entries::read(text, &mut findings);
+    let mut candidates = receivers::collect(entries, &mut findings);
+    number_dpis(&mut candidates);
+    cross::check(&candidates, environment, &mut findings);
+    if candidates.receivers.is_empty() {
+        findings.note_file("no receiver: no key of a stream in the file");
+    }
+    let Findings { mut faults, mut notes, .. } = findings;
+    faults.sort_by_key(|fault| fault.line);
+    notes.sort_by_key(|note| note.line);
+    let receivers = candidates.receivers.iter();
+    Assessment {
+        config: Config {
+            receivers: receivers.clone().map(|c| Arc::new(c.receiver().clone())).collect(),
+            ui_listen: candidates.globals.ui_listen,
+            metrics_listen: candidates.globals.metrics_listen,
+        },
+        globals: candidates.global_settings,
+        receivers: receivers.map(|candidate| candidate.settings()).collect(),
+        notes,
+        faults,
+    }
 }
 
-/// `ACCEL`: whether the kernel path is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Accel {
-    /// Where it can be.
-    Auto,
-    /// Never.
-    Off,
-    /// Refuse to start without.
-    Require,
-}
-
-/// `SPOOL_FULL`: what happens when no more messages can be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SpoolFull {
-    /// The oldest are dropped and counted.
-    DropOldest,
-    /// The TCP exporter is not read any more.
-    Hold,
-}
-
-/// One indexed entry of a stream: a listening port and what becomes of the messages it gets.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Receiver {
-    /// Stream and index.
-    pub id: ReceiverId,
-    /// `PORT_TYPE`.
-    pub protocol: Protocol,
-    /// `PORT`.
-    pub port: u16,
-    /// `BIND`; `None` listens on all addresses, IPv4 and IPv6.
-    pub bind: Option<IpAddr>,
-    /// `BALANCER`.
-    pub mode: Mode,
-    /// `BALANCER_SUB` with `BALANCER_SUB_PROTO`; empty when recording.
-    pub destinations: Vec<Destination>,
-    /// `BALANCER_AUTO`.
-    pub auto: bool,
-    /// `TASKSET`: CPU numbers, sorted; empty = not pinned.
-    pub cpus: Vec<usize>,
-    /// `ACCEL`.
-    pub accel: Accel,
-    /// `ALLOW_FROM`; empty = everyone.
-    pub allow_from: Vec<IpNet>,
-    /// `RECONNECT_SECONDS`.
-    pub reconnect_seconds: u32,
-    /// `TEMPLATE_SECONDS`.
-    pub template_seconds: u32,
-    /// `TEMPLATE_MESSAGES`.
-    pub template_messages: u32,
-    /// `SPOOL_*`.
-    pub spool: Spool,
-    /// Everything that applies to recording.
-    pub record: Record,
-}
-
-/// `SPOOL_*`: where messages wait for a destination that is away.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Spool {
-    /// `SPOOL_DIR`.
-    pub dir: PathBuf,
-    /// `SPOOL_MAX_MB`.
-    pub max_mb: u64,
-    /// `SPOOL_FULL`.
-    pub full: SpoolFull,
-}
-
-/// Parameters of recording mode.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Record {
-    /// `ROTATE_MINUTES`, 0 = not by time.
-    pub rotate_minutes: u32,
-    /// `ROTATE_DELAY_SECONDS`; when above 0 the minutes are ignored.
-    pub rotate_delay_seconds: u32,
-    /// `FW_MAX_QUEUE_SIZE`: rotate after so many data records; 0 = off.
-    pub max_records: u64,
-    /// `DUMP_INSERT_PROCESSES`, also spelled `EXPORT`.
-    pub copies: Vec<Destination>,
-    /// `DPI_ID`, -1 replaced by the receiver's position in its list.
-    pub dpi_id: i64,
-    /// `DUMP_DIR`.
-    pub dir: PathBuf,
-    /// `DUMP_KEEP_DAYS`, 0 = for ever.
-    pub keep_days: u32,
-    /// `DUMP_KEEP_MB`, 0 = no limit.
-    pub keep_mb: u64,
-    /// `DUMP_ZSTD`.
-    pub zstd: bool,
-    /// `ROTATE_HUP_PIDFILE`.
-    pub hup_pidfile: Option<PathBuf>,
-    /// `ROTATE_COMMAND`.
-    pub command: Option<String>,
+/// Replaces `DPI_ID` -1 by the position in the stream's list.
+fn number_dpis(candidates: &mut Candidates) {
+    for stream in Stream::ALL {
+        let receivers = candidates.receivers.iter_mut().map(|c| &mut c.draft.receiver);
+        for (position, receiver) in (0..).zip(receivers.filter(|r| r.id.stream == stream)) {
+            if receiver.record.dpi_id == -1 {
+                receiver.record.dpi_id = position;
+            }
+        }
+    }
 }

@@ -1,0 +1,65 @@
+use std::{env, fs, path::Path};
+
+use crate::config::{
+    Stream, markdown,
+    params::{self, Draft, GLOBALS, Globals, Param},
+};
+
+#[test]
+fn docs_are_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, markdown()).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap();
+    assert!(committed == markdown(), "run UPDATE_DOCS=1 cargo test -p ipfix-balancer docs");
+}
+
+#[test]
+fn every_default_and_example_can_be_read() {
+    for stream in Stream::ALL {
+        let id = crate::config::ReceiverId { stream, index: 0 };
+        for param in params::all() {
+            let mut draft = Draft::new(id);
+            for text in
+                param.preset(stream.info()).iter().map(String::as_str).chain([param.example])
+            {
+                assert_eq!((param.read)(&param.kind, text, &mut draft), Ok(()), "{}", param.name);
+            }
+        }
+    }
+    for Param { read, kind, example, .. } in GLOBALS {
+        assert_eq!(read(kind, example, &mut Globals::default()), Ok(()));
+    }
+}
+
+#[test]
+fn shown_values_read_back() {
+    for param in params::all() {
+        let mut draft =
+            Draft::new(crate::config::ReceiverId { stream: Stream::Fullflow, index: 0 });
+        (param.read)(&param.kind, param.example, &mut draft).unwrap();
+        let shown = (param.show)(&draft);
+        let mut again = Draft::new(draft.receiver.id);
+        (param.read)(&param.kind, &shown, &mut again).unwrap();
+        assert_eq!(again.receiver, draft.receiver, "{}", param.name);
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let mut names: Vec<_> = params::all().flat_map(Param::names).collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
+
+#[test]
+fn markdown_tables_have_no_stray_columns() {
+    for row in markdown().lines().filter(|line| line.starts_with("| ")) {
+        let columns = row.matches('|').count();
+        assert!(columns == 5 || columns == 6, "{row}");
+    }
+}

@@ -1,0 +1,180 @@
+//! What a checked file says: receivers, destinations and their parameters.
+
+use std::{fmt, net::IpAddr, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use ipnet::IpNet;
+
+use super::{Accel, Mode, Protocol, SpoolFull, Stream};
+
+/// Everything one `.env` file says, checked and with defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Receivers in the order stream, index.
+    pub receivers: Vec<Arc<Receiver>>,
+    /// `IPFIX_UI_LISTEN`.
+    pub ui_listen: Option<SocketAddr>,
+    /// `IPFIX_METRICS_LISTEN`.
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// Name of a receiver: its stream and its index in the file. Shown as `FULLFLOW[0]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReceiverId {
+    /// The stream.
+    pub stream: Stream,
+    /// The number in the brackets.
+    pub index: u32,
+}
+
+impl ReceiverId {
+    /// Name of the receiver's handler thread, as `ps` shows it: `ipfix-full-0`, 15 bytes at most.
+    pub fn thread_name(self) -> String {
+        format!("ipfix-{}-{}", self.stream.info().thread, self.index)
+    }
+}
+
+impl fmt::Display for ReceiverId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.stream, self.index)
+    }
+}
+
+/// Where messages are sent: a collector's address as written in the file.
+///
+/// Shown as `10.0.0.1/1500/tcp` or `[2001:db8::1]/1500/tcp`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// IP address or host name. A name is resolved when a connection is made.
+    pub host: Host,
+    /// Port, 1-65535.
+    pub port: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.host, self.port, self.protocol)
+    }
+}
+
+/// Host part of a [`Destination`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A literal address.
+    Ip(IpAddr),
+    /// A name to be resolved.
+    Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(IpAddr::V4(ip)) => ip.fmt(f),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One indexed entry of a stream: a listening port and what becomes of the messages it gets.
+///
+/// A parameter that has no effect in the receiver's mode holds its default, whatever the file
+/// says, so that two receivers which do the same compare equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receiver {
+    /// Stream and index.
+    pub id: ReceiverId,
+    /// `PORT_TYPE`.
+    pub protocol: Protocol,
+    /// `PORT`.
+    pub port: u16,
+    /// `BIND`; `None` listens on all addresses, IPv4 and IPv6.
+    pub bind: Option<IpAddr>,
+    /// `BALANCER`.
+    pub mode: Mode,
+    /// `BALANCER_SUB` with `BALANCER_SUB_PROTO`; empty when recording.
+    pub destinations: Vec<Destination>,
+    /// `BALANCER_AUTO`.
+    pub auto: bool,
+    /// `TASKSET`: CPU numbers, sorted; empty = not pinned.
+    pub cpus: Vec<usize>,
+    /// `ACCEL`.
+    pub accel: Accel,
+    /// `ALLOW_FROM`; empty = everyone.
+    pub allow_from: Vec<IpNet>,
+    /// `RECONNECT_SECONDS`.
+    pub reconnect_seconds: u32,
+    /// `TEMPLATE_SECONDS`.
+    pub template_seconds: u32,
+    /// `TEMPLATE_MESSAGES`.
+    pub template_messages: u32,
+    /// `SPOOL_*`.
+    pub spool: Spool,
+    /// Everything that applies to recording, here or (`BALANCER_AUTO`) by launched subreceivers.
+    pub record: Record,
+}
+
+impl Receiver {
+    /// Everything that messages are sent to: the destinations, or when recording the copies.
+    pub fn outputs(&self) -> &[Destination] {
+        match self.mode {
+            Mode::All | Mode::RoundRobin => &self.destinations,
+            Mode::Disabled => &self.record.copies,
+        }
+    }
+
+    /// Whether messages are recorded: by the receiver, or by the subreceivers that it launches.
+    pub fn records(&self) -> bool {
+        self.mode == Mode::Disabled || self.auto
+    }
+}
+
+/// `SPOOL_*`: where messages wait for a destination that is away.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// `SPOOL_DIR`.
+    pub dir: PathBuf,
+    /// `SPOOL_MAX_MB`.
+    pub max_mb: u64,
+    /// `SPOOL_FULL`.
+    pub full: SpoolFull,
+}
+
+/// Parameters of recording mode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// `ROTATE_MINUTES`, 0 = not by time.
+    pub rotate_minutes: u32,
+    /// `ROTATE_DELAY_SECONDS`; when above 0 the minutes are ignored.
+    pub rotate_delay_seconds: u32,
+    /// `FW_MAX_QUEUE_SIZE`: rotate after so many data records; 0 = off.
+    pub max_records: u64,
+    /// `DUMP_INSERT_PROCESSES`, also spelled `EXPORT`.
+    pub copies: Vec<Destination>,
+    /// `DPI_ID`, -1 replaced by the receiver's position in its list.
+    pub dpi_id: i64,
+    /// `DUMP_DIR`.
+    pub dir: PathBuf,
+    /// `DUMP_KEEP_DAYS`, 0 = for ever.
+    pub keep_days: u32,
+    /// `DUMP_KEEP_MB`, 0 = no limit.
+    pub keep_mb: u64,
+    /// `DUMP_ZSTD`.
+    pub zstd: bool,
+    /// `ROTATE_HUP_PIDFILE`.
+    pub hup_pidfile: Option<PathBuf>,
+    /// `ROTATE_COMMAND`.
+    pub command: Option<String>,
+}
+
+impl Record {
+    /// Seconds between two rotations by time; `None` = not by time.
+    pub fn rotate_seconds(&self) -> Option<u32> {
+        match (self.rotate_delay_seconds, self.rotate_minutes) {
+            (0, 0) => None,
+            (0, minutes) => Some(minutes.saturating_mul(60)),
+            (seconds, _) => Some(seconds),
+        }
+    }
+}
