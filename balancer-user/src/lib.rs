@@ -3,7 +3,9 @@
 //! Data flows one way: [`input`] receives and cuts, [`session`] routes, [`output`] queues and
 //! sends. A [`handler`] thread does this for one receiver.
 
+pub mod command;
 pub mod config;
+pub mod daemon;
 pub mod handler;
 pub mod input;
 pub mod net;

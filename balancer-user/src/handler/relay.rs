@@ -419,6 +419,10 @@ impl Relay {
             self.dispatch(&message.freeze(), pending.into_iter());
             self.flush(&mut scratch.sender, 0);
         }
+        if self.ended && self.backlog.is_empty() {
+            // Outlets that waited for the backlog may be finished now.
+            self.outlets.iter().for_each(|outlet| outlet.wake.notify_one());
+        }
     }
 
     // ---- connections ----

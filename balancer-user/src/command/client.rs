@@ -1,0 +1,119 @@
+//! The subcommands that talk to the running daemon.
+
+use std::{fmt::Write, path::Path, process::ExitCode};
+
+use comfy_table::{Table, presets};
+
+use super::{EXIT_CONFIGURATION, complain, print};
+use crate::daemon::{DestinationStatus, ReceiverStatus, Reply, Request, Status, ask};
+
+pub fn reload(config: &Path) -> ExitCode {
+    finish(config, Request::Reload, |_| String::new())
+}
+
+pub fn stop(config: &Path) -> ExitCode {
+    finish(config, Request::Stop, |_| String::new())
+}
+
+pub fn status(config: &Path, json: bool) -> ExitCode {
+    finish(config, Request::Status, |status| match json {
+        true => serde_json::to_string_pretty(status).unwrap_or_default() + "\n",
+        false => describe(status),
+    })
+}
+
+fn finish(config: &Path, request: Request, show: impl Fn(&Status) -> String) -> ExitCode {
+    match ask(config, request) {
+        Ok(Reply::Done(what)) => {
+            print(&(what + "\n"));
+            ExitCode::SUCCESS
+        }
+        Ok(Reply::Status(status)) => {
+            print(&show(&status));
+            ExitCode::SUCCESS
+        }
+        Ok(Reply::Refused(why)) => {
+            complain(&why);
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+        Ok(Reply::Failed(why)) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn describe(status: &Status) -> String {
+    let Status { version, pid, config, uptime_seconds, receivers, .. } = status;
+    let mut text =
+        format!("ipfix-balancer {version}, pid {pid}, up {uptime_seconds} s, {config}\n");
+    for receiver in receivers {
+        describe_receiver(&mut text, receiver);
+    }
+    text
+}
+
+fn describe_receiver(text: &mut String, receiver: &ReceiverStatus) {
+    let ReceiverStatus { name, mode, protocol, listen, thread, path, path_reason, .. } = receiver;
+    let cpus = match receiver.cpus.as_slice() {
+        [] => "not pinned".to_owned(),
+        cpus => format!("CPU {}", join(cpus.iter())),
+    };
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "\n{name}  {mode}  {protocol} {listen}  {thread}, {cpus}");
+    let _ = writeln!(text, "  path: {path} ({path_reason})");
+    let _ = writeln!(
+        text,
+        "  sessions {}  messages {}  bytes {}  waiting {}  dropped {}",
+        receiver.sessions,
+        receiver.messages,
+        receiver.bytes,
+        receiver.waiting_messages,
+        reasons(&receiver.dropped)
+    );
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header([
+        "  destination",
+        "state",
+        "messages",
+        "bytes",
+        "queued",
+        "dropped",
+        "last error",
+    ]);
+    for destination in &receiver.destinations {
+        table.add_row(row(destination));
+    }
+    let _ = writeln!(text, "{table}");
+}
+
+fn row(destination: &DestinationStatus) -> [String; 7] {
+    let up = destination.connections.up;
+    let all = up + destination.connections.connecting + destination.connections.down;
+    let state = &destination.state;
+    [
+        format!("  {}/{}", destination.address, destination.protocol),
+        if all > 0 { format!("{state} {up}/{all}") } else { state.clone() },
+        destination.messages.to_string(),
+        destination.bytes.to_string(),
+        destination.queued_bytes.to_string(),
+        reasons(&destination.dropped),
+        destination.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+fn reasons(dropped: &std::collections::BTreeMap<String, u64>) -> String {
+    match dropped.is_empty() {
+        true => "0".to_owned(),
+        false => join(dropped.iter().map(|(reason, count)| format!("{count} {reason}"))),
+    }
+}
+
+fn join(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}

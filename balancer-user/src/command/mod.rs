@@ -1,0 +1,116 @@
+//! The subcommands of `ipfix-balancer`, each with its exit code.
+
+mod client;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{self, DEFAULT_PATH, LoadError},
+    daemon,
+};
+
+/// Passes IPFIX messages from exporters on to several collectors.
+#[derive(Debug, Parser)]
+#[command(name = "ipfix-balancer", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", global = true, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  ipfix-balancer check --config ./my.env     what the file says, and all that is wrong with it
+  ipfix-balancer run                         the daemon, in the foreground
+  ipfix-balancer status --json               its state and counters
+  ipfix-balancer reload                      apply an edited file; exporters stay connected
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+IPFIX_BALANCER_LOG sets the log level: error, warn, info (default), debug.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration and show what it comes to; touches nothing.
+    #[command(after_help = "Example:\n  ipfix-balancer check --config ./my.env")]
+    Check,
+    /// Apply the edited configuration file without a restart.
+    ///
+    /// A faulty file changes nothing. Receivers and destinations that stay keep their connections.
+    #[command(after_help = "Example:\n  ipfix-balancer reload")]
+    Reload,
+    /// Run the daemon in the foreground.
+    ///
+    /// SIGHUP reloads the configuration, SIGTERM sends what waits and stops.
+    #[command(after_help = "Example:\n  ipfix-balancer run --config ./my.env")]
+    Run,
+    /// Show state and counters of the running daemon.
+    #[command(after_help = "Example:\n  ipfix-balancer status --json | jq '.receivers[].dropped'")]
+    Status {
+        /// As JSON; its form is stable.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop the running daemon: it sends what waits, then ends.
+    #[command(after_help = "Example:\n  ipfix-balancer stop")]
+    Stop,
+}
+
+/// Wrong usage or configuration.
+const EXIT_CONFIGURATION: u8 = 2;
+
+/// Does what the command line says.
+pub fn execute(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Check => check(&cli.config),
+        Command::Reload => client::reload(&cli.config),
+        Command::Run => run(&cli.config),
+        Command::Status { json } => client::status(&cli.config, json),
+        Command::Stop => client::stop(&cli.config),
+    }
+}
+
+fn check(config: &Path) -> ExitCode {
+    let report = config::check(config);
+    print(&report.text);
+    if report.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIGURATION) }
+}
+
+fn run(config: &Path) -> ExitCode {
+    let filter =
+        EnvFilter::try_from_env("IPFIX_BALANCER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .init();
+    match daemon::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            match error.downcast_ref::<LoadError>() {
+                Some(_) => ExitCode::from(EXIT_CONFIGURATION),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// Prints to standard output. A reader that has gone away (`| head`) is no fault of ours.
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Says what failed.
+fn complain(error: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "ipfix-balancer: {error}");
+}

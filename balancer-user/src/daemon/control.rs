@@ -1,0 +1,243 @@
+//! The control socket: how `status`, `reload` and `stop` reach the daemon.
+//!
+//! A unix socket whose name follows from the configuration file's path, so that several daemons
+//! live side by side. One JSON request a connection, one JSON reply, each on a line.
+
+use std::{
+    env, fs,
+    hash::Hasher,
+    io::{self, BufRead, BufReader, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream as ClientStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tracing::warn;
+
+use super::status::Status;
+
+/// Where root's daemons have their sockets.
+const SYSTEM_DIR: &str = "/run/ipfix-balancer";
+/// The longest request, in bytes.
+const MAX_REQUEST: u64 = 1024;
+/// How long a client may take to say what it wants.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the daemon may take to answer: a stop drains first.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests that wait for the daemon.
+const PENDING: usize = 16;
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Read the configuration anew.
+    Reload,
+    /// Tell the state.
+    Status,
+    /// End.
+    Stop,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It is done; what has changed.
+    Done(String),
+    /// It could not be done; why.
+    Failed(String),
+    /// The configuration is faulty; nothing has changed.
+    Refused(String),
+    /// The state.
+    Status(Box<Status>),
+}
+
+/// Why the control socket is of no use.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// Another daemon answers on it.
+    #[error("the daemon is running already with this configuration ({})", .0.display())]
+    AlreadyRunning(PathBuf),
+    /// There is no place for it.
+    #[error("can't make the control socket {}: {source}; run as root, or set XDG_RUNTIME_DIR", path.display())]
+    NoPlace {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody answers on it.
+    #[error("no daemon is running with the configuration {}: start it with `ipfix-balancer run`", config.display())]
+    NotRunning {
+        /// The configuration file.
+        config: PathBuf,
+    },
+    /// The connection broke.
+    #[error("the daemon did not answer: {0}")]
+    Broken(#[from] io::Error),
+    /// Not an answer of this version's daemon.
+    #[error("the daemon's answer can't be understood: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+/// Sends a request to the daemon that runs with `config`, and waits for its reply.
+pub fn ask(config: &Path, request: Request) -> Result<Reply, ControlError> {
+    let not_running = || ControlError::NotRunning { config: config.to_owned() };
+    let connect = |dir: PathBuf| ClientStream::connect(dir.join(socket_name(config))).ok();
+    let mut stream = directories().into_iter().find_map(connect).ok_or_else(not_running)?;
+    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Ok(serde_json::from_str(&answer)?)
+}
+
+/// The daemon's end. The socket is removed with it.
+pub struct Server {
+    path: PathBuf,
+    requests: mpsc::Receiver<(Request, Client)>,
+}
+
+impl Server {
+    /// Opens the socket of the daemon that runs with `config`.
+    pub fn open(config: &Path) -> Result<Server, ControlError> {
+        let name = socket_name(config);
+        let mut refused = None;
+        for dir in directories() {
+            let path = dir.join(&name);
+            if ClientStream::connect(&path).is_ok() {
+                return Err(ControlError::AlreadyRunning(config.to_owned()));
+            }
+            match bind(&dir, &path) {
+                Ok(listener) => {
+                    let (sender, requests) = mpsc::channel(PENDING);
+                    tokio::spawn(accept(listener, sender));
+                    return Ok(Server { path, requests });
+                }
+                Err(source) => refused = refused.or(Some((path, source))),
+            }
+        }
+        let (path, source) =
+            refused.unwrap_or_else(|| (PathBuf::new(), io::ErrorKind::NotFound.into()));
+        Err(ControlError::NoPlace { path, source })
+    }
+
+    /// The next request, and who waits for the reply.
+    pub async fn next(&mut self) -> (Request, Client) {
+        match self.requests.recv().await {
+            Some(request) => request,
+            // The accepting task holds the other end for as long as the runtime lives.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A client that waits for a reply.
+pub struct Client(UnixStream);
+
+impl Client {
+    /// Replies. A client that has gone away needs no answer, one that does not read gets none.
+    pub async fn answer(mut self, reply: Reply) {
+        if let Ok(mut bytes) = serde_json::to_vec(&reply) {
+            bytes.push(b'\n');
+            let _ = timeout(REQUEST_TIMEOUT, self.0.write_all(&bytes)).await;
+        }
+    }
+}
+
+fn bind(dir: &Path, path: &Path) -> io::Result<UnixListener> {
+    fs::create_dir_all(dir)?;
+    // A daemon that was killed has left its socket behind.
+    let _ = fs::remove_file(path);
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+async fn accept(listener: UnixListener, requests: mpsc::Sender<(Request, Client)>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve(Client(stream), requests.clone()));
+            }
+            Err(error) => {
+                warn!("can't accept a control connection: {error}");
+                tokio::time::sleep(REQUEST_TIMEOUT).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut client: Client, requests: mpsc::Sender<(Request, Client)>) {
+    let mut line = String::new();
+    let mut reader = AsyncBufReader::new((&mut client.0).take(MAX_REQUEST));
+    let read = timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)).await;
+    if !matches!(read, Ok(Ok(_))) {
+        return;
+    }
+    match serde_json::from_str(&line) {
+        // With the daemon at its end nobody answers, and the client sees the connection close.
+        Ok(request) => drop(requests.send((request, client)).await),
+        Err(error) => client.answer(Reply::Failed(format!("not a request: {error}"))).await,
+    }
+}
+
+/// Where sockets can be, the best place first.
+fn directories() -> Vec<PathBuf> {
+    let user = env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("ipfix-balancer"));
+    [Some(PathBuf::from(SYSTEM_DIR)), user].into_iter().flatten().collect()
+}
+
+/// File name of the socket for a configuration file, by whatever path it is named.
+fn socket_name(config: &Path) -> String {
+    let path = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
+    // SipHash with its fixed default keys: the same in the daemon and in its clients.
+    #[expect(deprecated, reason = "DefaultHasher::new is the same, but may change between builds")]
+    let mut hasher = std::hash::SipHasher::new();
+    hasher.write(path.as_os_str().as_encoded_bytes());
+    format!("control-{:016x}.sock", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configuration_has_a_socket_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a.env"), dir.path().join("b.env"));
+        fs::write(&a, "").unwrap();
+        fs::write(&b, "").unwrap();
+        assert_ne!(socket_name(&a), socket_name(&b));
+        assert_eq!(
+            socket_name(&a),
+            socket_name(&dir.path().join("./b.env/../a.env").canonicalize().unwrap_or(a.clone()))
+        );
+    }
+
+    #[test]
+    fn without_a_daemon_the_client_says_so() {
+        let error = ask(Path::new("/nonexistent/.env"), Request::Status).unwrap_err();
+        assert!(error.to_string().contains("no daemon is running"), "{error}");
+    }
+}

@@ -1,0 +1,170 @@
+//! The control side of the daemon: which handlers run, with which configuration, on which sockets.
+
+mod control;
+mod receivers;
+mod status;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::interval,
+};
+use tracing::{error, info, warn};
+
+use crate::config::{Checked, Config, LoadError, Mode, Receiver};
+
+use control::Client;
+pub use control::{ControlError, Reply, Request, ask};
+pub use receivers::Receivers;
+pub use status::{Connections, DestinationStatus, ReceiverStatus, Status};
+
+/// How long the handlers may take to send what waits when the daemon ends.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often the handlers are looked after.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Runs the daemon in the foreground, until it is asked to stop.
+///
+/// # Errors
+///
+/// A faulty configuration is a [`LoadError`]; anything else is what kept the daemon from running.
+pub fn run(config: &Path) -> anyhow::Result<()> {
+    let checked = Config::load(config)?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut daemon = Daemon::start(config, checked).await?;
+        let ended = daemon.serve().await;
+        daemon.receivers.stop(DRAIN).await;
+        info!("stopped");
+        if let Some(client) = ended? {
+            client.answer(Reply::Done("stopped".to_owned())).await;
+        }
+        Ok(())
+    })
+}
+
+struct Daemon {
+    config: PathBuf,
+    receivers: Receivers,
+    control: control::Server,
+    started: Started,
+}
+
+#[derive(Clone, Copy)]
+struct Started {
+    at: Instant,
+    unix_seconds: u64,
+}
+
+impl Daemon {
+    async fn start(path: &Path, checked: Checked) -> anyhow::Result<Daemon> {
+        let control = control::Server::open(path)?;
+        for note in &checked.notes {
+            warn!("{note}");
+        }
+        let mut receivers = Receivers::default();
+        receivers.apply(usable(&checked.config)?).await?;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started = Started { at: Instant::now(), unix_seconds: since_epoch.as_secs() };
+        info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
+        Ok(Daemon { config: path.to_owned(), receivers, control, started })
+    }
+
+    /// Serves signals and clients; ends with the client that asked for the stop, if one did.
+    async fn serve(&mut self) -> anyhow::Result<Option<Client>> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut watch = interval(WATCH);
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => { self.reload().await; }
+                _ = terminate.recv() => return Ok(None),
+                _ = interrupt.recv() => return Ok(None),
+                _ = watch.tick() => self.receivers.look_after()?,
+                (request, client) = self.control.next() => {
+                    let answer = match request {
+                        Request::Reload => self.reload().await,
+                        Request::Status => Reply::Status(Box::new(self.status())),
+                        Request::Stop => return Ok(Some(client)),
+                    };
+                    client.answer(answer).await;
+                }
+            }
+        }
+    }
+
+    /// Reads the file anew. A faulty one changes nothing.
+    async fn reload(&mut self) -> Reply {
+        let changed = match Config::load(&self.config) {
+            Ok(checked) => match usable(&checked.config) {
+                Ok(receivers) => self.receivers.apply(receivers).await,
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error.into()),
+        };
+        match changed {
+            Ok(changes) => {
+                info!("reloaded: {changes}");
+                Reply::Done(format!("reloaded: {changes}"))
+            }
+            Err(error) => {
+                error!("not reloaded, the configuration in force stays: {error:#}");
+                let refused = format!("not reloaded, the configuration in force stays: {error:#}");
+                match error.downcast_ref::<LoadError>() {
+                    Some(_) => Reply::Refused(refused),
+                    None => Reply::Failed(refused),
+                }
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            config: self.config.display().to_string(),
+            started_unix_seconds: self.started.unix_seconds,
+            uptime_seconds: self.started.at.elapsed().as_secs(),
+            receivers: self.receivers.status(),
+        }
+    }
+}
+
+/// The receivers, if this version can serve them all: to leave one out would lose its records.
+fn usable(config: &Config) -> anyhow::Result<&[std::sync::Arc<Receiver>]> {
+    let recording = |receiver: &&std::sync::Arc<Receiver>| receiver.mode == Mode::Disabled;
+    if let Some(receiver) = config.receivers.iter().find(recording) {
+        bail!(
+            "{}: recording (BALANCER=Disabled) is not part of this version yet: set \
+             BALANCER to All or RoundRobin, or take the receiver out",
+            receiver.id
+        );
+    }
+    if let Some(receiver) = config.receivers.iter().find(|receiver| receiver.auto) {
+        bail!(
+            "{}: BALANCER_AUTO=Enabled needs recording, which is not part of this version yet",
+            receiver.id
+        );
+    }
+    if config.receivers.is_empty() {
+        bail!("there is no receiver to serve");
+    }
+    Ok(&config.receivers)
+}
+
+/// Every session needs a descriptor, and one more for each destination.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised.context("can't raise the limit of open files") {
+        warn!("{error:#}");
+    }
+}

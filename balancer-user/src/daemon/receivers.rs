@@ -1,0 +1,170 @@
+//! The running receivers, and the way from one configuration to the next.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use socket2::Socket;
+use tracing::warn;
+
+use super::status::ReceiverStatus;
+use crate::{
+    config::{Receiver, ReceiverId},
+    handler::Handler,
+    net::socket::{Listening, listen},
+    stats::ReceiverStats,
+};
+
+/// The receivers that are served, and those that are coming to their end.
+#[derive(Default)]
+pub struct Receivers {
+    running: Vec<Running>,
+    ending: Vec<Handler>,
+}
+
+struct Running {
+    receiver: Arc<Receiver>,
+    handler: Handler,
+    stats: Arc<ReceiverStats>,
+    /// The handler's socket: a successor on the same port takes it over, with all that waits in it.
+    socket: Socket,
+    address: SocketAddr,
+}
+
+/// What a change of the configuration has come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    started: Vec<ReceiverId>,
+    changed: Vec<ReceiverId>,
+    stopped: Vec<ReceiverId>,
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds =
+            [("started", &self.started), ("changed", &self.changed), ("stopped", &self.stopped)];
+        let mut some = kinds.iter().filter(|(_, ids)| !ids.is_empty()).peekable();
+        if some.peek().is_none() {
+            return f.write_str("nothing changed");
+        }
+        let mut separator = "";
+        for (what, ids) in some {
+            let ids: Vec<_> = ids.iter().map(ReceiverId::to_string).collect();
+            write!(f, "{separator}{what} {}", ids.join(", "))?;
+            separator = "; ";
+        }
+        Ok(())
+    }
+}
+
+impl Receivers {
+    /// Brings the receivers in line with `wanted`. When a socket can't be opened, nothing has
+    /// changed. Receivers whose parameters are the same are not touched.
+    pub async fn apply(&mut self, wanted: &[Arc<Receiver>]) -> anyhow::Result<Changes> {
+        let mut changes = Changes::default();
+        let mut to_start = Vec::new();
+        for receiver in wanted.iter().filter(|wanted| self.on_same_port(wanted).is_none()) {
+            to_start.push((Arc::clone(receiver), self.open(receiver)?));
+        }
+        self.stop_unwanted(wanted, &mut changes).await;
+        for running in &mut self.running {
+            let same_id = |wanted: &&Arc<Receiver>| wanted.id == running.receiver.id;
+            let Some(receiver) = wanted.iter().find(same_id) else { continue };
+            if **receiver != *running.receiver {
+                running.handler.reconfigure(Arc::clone(receiver)).await?;
+                running.receiver = Arc::clone(receiver);
+                changes.changed.push(receiver.id);
+            }
+        }
+        for (receiver, listening) in to_start {
+            changes.started.push(receiver.id);
+            self.running.push(start(receiver, listening)?);
+        }
+        self.running.sort_by_key(|running| running.receiver.id);
+        Ok(changes)
+    }
+
+    /// The socket of a receiver that is to be started: one that listens there already, or a new one.
+    fn open(&self, receiver: &Receiver) -> anyhow::Result<Listening> {
+        let there =
+            self.running.iter().find(|running| endpoint(&running.receiver) == endpoint(receiver));
+        match there {
+            Some(running) => Ok(Listening {
+                socket: running.socket.try_clone()?,
+                address: running.address,
+                capped_buffer: None,
+            }),
+            None => listen(receiver.protocol, receiver.bind, receiver.port)
+                .with_context(|| format!("{}", receiver.id)),
+        }
+    }
+
+    /// The running receiver of the same name and endpoint: it can go on with other parameters.
+    fn on_same_port(&self, wanted: &Receiver) -> Option<&Running> {
+        self.running.iter().find(|running| {
+            running.receiver.id == wanted.id && endpoint(&running.receiver) == endpoint(wanted)
+        })
+    }
+
+    async fn stop_unwanted(&mut self, wanted: &[Arc<Receiver>], changes: &mut Changes) {
+        let goes_on = |running: &Running| {
+            wanted.iter().any(|wanted| {
+                wanted.id == running.receiver.id && endpoint(wanted) == endpoint(&running.receiver)
+            })
+        };
+        let (stay, go): (Vec<_>, Vec<_>) = self.running.drain(..).partition(goes_on);
+        self.running = stay;
+        for running in go {
+            changes.stopped.push(running.receiver.id);
+            running.handler.stop(super::DRAIN).await;
+            self.ending.push(running.handler);
+        }
+    }
+
+    /// Ends all handlers; each has `drain` to send what waits.
+    pub async fn stop(&mut self, drain: Duration) {
+        for running in &self.running {
+            running.handler.stop(drain).await;
+        }
+        let handlers = self.running.drain(..).map(|running| running.handler);
+        for handler in handlers.chain(self.ending.drain(..)) {
+            handler.join().await;
+        }
+    }
+
+    /// Notices handlers that have come to an end of their own.
+    ///
+    /// # Errors
+    ///
+    /// A receiver is not served any more; the daemon has to be started anew.
+    pub fn look_after(&mut self) -> anyhow::Result<()> {
+        self.ending.retain(Handler::is_alive);
+        match self.running.iter().find(|running| !running.handler.is_alive()) {
+            Some(dead) => bail!("{}: the handler has ended unexpectedly", dead.receiver.id),
+            None => Ok(()),
+        }
+    }
+
+    /// The state of every receiver, in the order of the configuration.
+    pub fn status(&self) -> Vec<ReceiverStatus> {
+        let running = self.running.iter();
+        running.map(|r| ReceiverStatus::of(&r.receiver, r.address, &r.stats)).collect()
+    }
+}
+
+fn start(receiver: Arc<Receiver>, listening: Listening) -> anyhow::Result<Running> {
+    if let Some(granted) = listening.capped_buffer {
+        warn!(
+            receiver = %receiver.id, granted,
+            "the receive buffer is smaller than asked for: raise net.core.rmem_max, or give CAP_NET_ADMIN"
+        );
+    }
+    let stats = Arc::new(ReceiverStats::default());
+    stats.keep_destinations(&receiver.destinations);
+    let socket = listening.socket.try_clone()?;
+    let handler = Handler::start(Arc::clone(&receiver), listening.socket, Arc::clone(&stats))?;
+    Ok(Running { receiver, handler, stats, socket, address: listening.address })
+}
+
+fn endpoint(receiver: &Receiver) -> impl PartialEq + use<> {
+    (receiver.protocol, receiver.bind, receiver.port)
+}
