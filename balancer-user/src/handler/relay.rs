@@ -518,7 +518,7 @@ impl Relay {
         }
         // Only then: in a living session the places of the outlets are the router's targets.
         if let Some(outlet) = self.outlets.iter_mut().find(|outlet| outlet.id == id) {
-            outlet.set_link(Link::Down);
+            outlet.set_link(Link::Ended);
             self.finished += 1;
         }
         if self.finished >= self.outlets.len() && self.leaving.is_empty() {

@@ -16,7 +16,11 @@ use tokio::{
 };
 
 use super::queue::{Entry, Left, Queue};
-use crate::{config::Destination, net::mmsg, stats::DestinationStats};
+use crate::{
+    config::Destination,
+    net::mmsg,
+    stats::{Counter, DestinationStats},
+};
 
 /// Bytes that may wait for one transport session in memory.
 pub const MAX_QUEUE_BYTES: usize = 16 << 20;
@@ -35,6 +39,8 @@ pub enum Link {
     Connecting,
     /// The last connection broke, or could not be made; it is tried again.
     Down,
+    /// Over: the session has ended, and everything was sent or given up.
+    Ended,
     /// Connected over TCP.
     Tcp(Rc<TcpStream>),
     /// A connected UDP socket that nothing speaks against.
@@ -103,8 +109,12 @@ impl Outlet {
 
     /// Changes the state.
     pub fn set_link(&mut self, link: Link) {
-        self.gauge(&self.link).subtract(1);
-        self.gauge(&link).add(1);
+        if let Some(gauge) = self.gauge(&self.link) {
+            gauge.subtract(1);
+        }
+        if let Some(gauge) = self.gauge(&link) {
+            gauge.add(1);
+        }
         self.link = link;
     }
 
@@ -141,7 +151,7 @@ impl Outlet {
         let sent = match self.link.clone() {
             Link::Tcp(stream) => self.write(&stream),
             Link::Udp(socket) => self.send(&socket, sender),
-            Link::Connecting | Link::Down => Ok(()),
+            Link::Connecting | Link::Down | Link::Ended => Ok(()),
         };
         match sent {
             Ok(()) => {}
@@ -214,18 +224,19 @@ impl Outlet {
         self.stats.queued_bytes.subtract(before.saturating_sub(now));
     }
 
-    fn gauge(&self, link: &Link) -> &crate::stats::Counter {
+    fn gauge(&self, link: &Link) -> Option<&Counter> {
         match link {
-            Link::Connecting => &self.stats.connecting,
-            Link::Down => &self.stats.down,
-            Link::Tcp(_) | Link::Udp(_) => &self.stats.up,
+            Link::Connecting => Some(&self.stats.connecting),
+            Link::Down => Some(&self.stats.down),
+            Link::Ended => None,
+            Link::Tcp(_) | Link::Udp(_) => Some(&self.stats.up),
         }
     }
 }
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        self.gauge(&self.link).subtract(1);
+        self.set_link(Link::Ended);
         self.stats.drops.add(Reason::Undelivered, self.queue.messages());
         self.queue.clear();
         self.gauge_queue();
