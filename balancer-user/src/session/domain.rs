@@ -100,7 +100,7 @@ impl Domain {
             seconds > 0 && now.duration_since(self.refreshed).as_secs() >= u64::from(seconds);
         if by_count || by_time {
             self.refreshed = now;
-            self.messages_since = 0;
+            self.messages_since = 1;
         }
         by_count || by_time
     }

@@ -6,6 +6,8 @@ mod compose;
 mod domain;
 mod options;
 mod router;
+#[cfg(test)]
+mod router_tests;
 mod split;
 mod templates;
 

@@ -119,6 +119,11 @@ impl Router {
         }
     }
 
+    /// What the router goes by.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// Sets the longest message that `target` can be sent: a UDP destination's datagram payload.
     pub fn set_limit(&mut self, target: usize, bytes: usize) {
         if let Some(limit) = self.limits.get_mut(target) {
