@@ -6,6 +6,8 @@
 pub mod command;
 pub mod config;
 pub mod daemon;
+#[cfg(test)]
+mod docs_tests;
 pub mod handler;
 pub mod input;
 pub mod net;

@@ -10,5 +10,5 @@ mod shared;
 mod thread;
 
 pub use relay::{Hold, Relay};
-pub use shared::{Scratch, Shared};
+pub use shared::{MAX_SESSIONS, Scratch, Shared};
 pub use thread::Handler;

@@ -16,7 +16,7 @@ const CHUNK: usize = 256 << 10;
 /// A read is worth its while from this much room on; below, the buffer is replaced.
 const MIN_READ: usize = 64 << 10;
 /// How long a message may take from its first byte to its last.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait when no connection can be accepted, for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a session keeps allocated for the half of a message that has come.
