@@ -44,9 +44,12 @@ fn cpus_exist(candidate: &Candidate, environment: &Environment, findings: &mut F
     if environment.cpus.is_empty() {
         return;
     }
-    for cpu in candidate.receiver().cpus.iter().filter(|cpu| !environment.cpus.contains(cpu)) {
+    let cpus = candidate.receiver().cpus.iter().copied();
+    let missing: Vec<usize> = cpus.filter(|cpu| !environment.cpus.contains(cpu)).collect();
+    if !missing.is_empty() {
         let allowed = format!("CPUs {}", cpu_ranges(&environment.cpus));
-        findings.suggest(candidate.place(TASKSET), Reason::NoSuchCpu(*cpu), Some(allowed), None);
+        let reason = Reason::NoSuchCpu(missing);
+        findings.suggest(candidate.place(TASKSET), reason, Some(allowed), None);
     }
 }
 

@@ -13,19 +13,19 @@ const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
 /// `BALANCER_SUB`. Their protocol is another parameter's matter: TCP until that is known.
-pub(super) fn subreceivers(text: &str) -> Result<Vec<Destination>, Vec<Bad>> {
+pub(super) fn subreceivers(text: &str) -> (Vec<Destination>, Vec<Bad>) {
     checked(list(text, |element| match *parts(element) {
         [host, port] => destination(element, host, port, Protocol::Tcp),
-        [host, port, _] => {
+        [host, port, protocol] if protocol.parse::<Protocol>().is_ok() => {
             let nearest = Some(format!("{host}/{port}"));
             Err(bad(element, "the protocol goes into BALANCER_SUB_PROTO", nearest))
         }
         _ => Err(bad(element, "not ip/port", with_slash(element))),
-    })?)
+    }))
 }
 
 /// `DUMP_INSERT_PROCESSES`.
-pub(super) fn copies(text: &str) -> Result<Vec<Destination>, Vec<Bad>> {
+pub(super) fn copies(text: &str) -> (Vec<Destination>, Vec<Bad>) {
     checked(list(text, |element| match *parts(element) {
         [host, port, protocol] => match protocol.parse() {
             Ok(protocol) => destination(element, host, port, protocol),
@@ -36,12 +36,12 @@ pub(super) fn copies(text: &str) -> Result<Vec<Destination>, Vec<Bad>> {
             Err(bad(element, "the protocol is missing", nearest))
         }
         _ => Err(bad(element, "not ip/port/proto", None)),
-    })?)
+    }))
 }
 
 /// As in `BALANCER_SUB`.
 pub(super) fn show_subreceivers(destinations: &[Destination]) -> String {
-    let texts = destinations.iter().map(|d| format!("{}/{}", d.host, d.port));
+    let texts = destinations.iter().map(Destination::address);
     texts.collect::<Vec<_>>().join(", ")
 }
 
@@ -106,17 +106,16 @@ fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME && !number && text.split('.').all(label)
 }
 
-fn checked(destinations: Vec<Destination>) -> Result<Vec<Destination>, Vec<Bad>> {
+fn checked(list: (Vec<Destination>, Vec<Bad>)) -> (Vec<Destination>, Vec<Bad>) {
+    let (destinations, mut bad) = list;
     if destinations.len() > MAX_DESTINATIONS {
-        return Err(Reason::TooManyDestinations(destinations.len()).into());
+        bad.push(Bad::whole(Reason::TooManyDestinations(destinations.len())));
     }
     let mut seen = HashSet::new();
-    let twice: Vec<Bad> = destinations
-        .iter()
-        .filter(|d| !seen.insert(canonical(d)))
-        .map(|d| Bad::part(&format!("{}/{}", d.host, d.port), Reason::DestinationTwice))
-        .collect();
-    if twice.is_empty() { Ok(destinations) } else { Err(twice) }
+    let twice = destinations.iter().filter(|d| !seen.insert(canonical(d)));
+    let fault = |d: &Destination| Bad::part(&d.address(), Reason::DestinationTwice);
+    bad.extend(twice.map(fault));
+    (destinations, bad)
 }
 
 /// Equal for two spellings of the same destination.

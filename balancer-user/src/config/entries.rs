@@ -58,25 +58,19 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Vec<Entry> {
 
 fn entry(line: usize, statement: Statement<'_>, findings: &mut Findings) -> Option<Entry> {
     let key = statement.key.to_owned();
-    let written = statement.value.unwrap_or_default();
-    let target = target(statement.key);
-    let value = match statement.value {
-        Some(_) => text::value(written),
-        None => Err(Reason::NoEquals),
+    let Some(written) = statement.value else {
+        findings.fault(Place { line, key, text: String::new() }, Reason::NoEquals);
+        return None;
     };
+    let value = text::value(written);
     let text = value.as_deref().unwrap_or(written).trim().to_owned();
     let place = Place { line, key, text };
-    match (target, value) {
-        (Ok(target), Ok(_)) => Some(Entry { place, target }),
-        (Err(fault), _) => {
-            findings.suggest(place, fault.reason, fault.allowed, fault.nearest);
-            None
-        }
-        (Ok(_), Err(reason)) => {
-            findings.fault(place, reason);
-            None
-        }
+    match (target(statement.key), value) {
+        (Ok(target), Ok(_)) => return Some(Entry { place, target }),
+        (Err(fault), _) => findings.suggest(place, fault.reason, fault.allowed, fault.nearest),
+        (Ok(_), Err(reason)) => findings.fault(place, reason),
     }
+    None
 }
 
 /// Other programs' keys are none of our business, unless they were probably meant for us.
@@ -146,7 +140,19 @@ fn nearest_key(key: &str) -> Option<String> {
     });
     // Compared without index: its brackets are no typing error when they are left out.
     let names = receivers.map(|key| split_index(&key).0.to_owned());
-    let found = nearest(name, names.chain(globals))?;
+    let name = with_full_stream(name);
+    let parameter = name.splitn(3, '_').last().unwrap_or_default();
+    let found = nearest(&name, parameter, names.chain(globals))?;
     let global = GLOBALS.iter().any(|param| found.strip_prefix(PREFIX) == Some(param.name));
     Some(if global { found } else { format!("{found}[{index}]") })
+}
+
+/// A stream's short name is no typing error either: `IPFIX_DNS_PORT`.
+fn with_full_stream(name: &str) -> String {
+    let full = || {
+        let (stream, parameter) = name.strip_prefix(PREFIX)?.split_once('_')?;
+        let long = |full: &Stream| stream.len() >= 3 && full.info().name.starts_with(stream);
+        Some(format!("{PREFIX}{}_{parameter}", Stream::ALL.into_iter().find(long)?))
+    };
+    full().unwrap_or_else(|| name.to_owned())
 }

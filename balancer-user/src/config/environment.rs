@@ -23,7 +23,7 @@ impl Environment {
         let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
-            cpus: cpu_list(online.trim()).unwrap_or_default(),
+            cpus: cpu_list(online.trim()).0,
             local_addresses: interface_addresses(),
             local_names: name.split_whitespace().map(str::to_owned).collect(),
         }

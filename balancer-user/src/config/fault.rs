@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ReceiverId;
+use super::{ReceiverId, params::cpu_ranges};
 
 /// Longest offending text that is shown in full.
 const SHOWN_CHARS: usize = 120;
@@ -82,9 +82,9 @@ pub enum Reason {
     /// A key alone on its line.
     #[error("no = after the key")]
     NoEquals,
-    /// A CPU that is not there or not online.
-    #[error("CPU {0} does not exist on this machine")]
-    NoSuchCpu(usize),
+    /// CPUs that are not there or not online.
+    #[error("{}", NoSuchCpu(.0))]
+    NoSuchCpu(Vec<usize>),
     /// Something else where a number is due.
     #[error("not a number")]
     NotANumber,
@@ -250,6 +250,17 @@ impl fmt::Display for Loop<'_> {
         match self.0 {
             Some(via) => write!(f, "leads back to this receiver through {via}"),
             None => f.write_str("is this receiver itself"),
+        }
+    }
+}
+
+struct NoSuchCpu<'a>(&'a [usize]);
+
+impl fmt::Display for NoSuchCpu<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [cpu] => write!(f, "CPU {cpu} does not exist on this machine"),
+            cpus => write!(f, "CPUs {} do not exist on this machine", cpu_ranges(cpus)),
         }
     }
 }

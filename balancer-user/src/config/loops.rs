@@ -32,7 +32,7 @@ pub(super) fn check(candidates: &[Candidate], environment: &Environment, finding
             let via = (via.id != own.id).then_some(via.id);
             let balances = own.mode != Mode::Disabled;
             let name = if balances { BALANCER_SUB } else { DUMP_INSERT_PROCESSES };
-            let text = format!("{}/{}", destination.host, destination.port);
+            let text = destination.address();
             findings.fault(Place { text, ..candidate.place(name) }, Reason::Loop(via));
         }
     }

@@ -1,8 +1,13 @@
 //! The nearest right spelling of a wrong one.
 
-/// The candidate with the fewest typing errors, if they are few for the length of the text.
-pub(super) fn nearest(text: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
-    let limit = (text.chars().count() / 3).clamp(1, 4);
+/// The candidate with the fewest typing errors, if they are few for the length of `part`, which is
+/// the part of the text that says the most.
+pub(super) fn nearest(
+    text: &str,
+    part: &str,
+    candidates: impl Iterator<Item = String>,
+) -> Option<String> {
+    let limit = (part.chars().count() / 3).clamp(1, 4);
     let text = text.to_ascii_lowercase();
     let errors = |word: &str| strsim::damerau_levenshtein(&text, &word.to_ascii_lowercase());
     candidates

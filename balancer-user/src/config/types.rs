@@ -52,6 +52,13 @@ pub struct Destination {
     pub protocol: Protocol,
 }
 
+impl Destination {
+    /// Without the protocol, as in `BALANCER_SUB`: `10.0.0.1/1500`.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.host, self.port)
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.host, self.port, self.protocol)

@@ -1,7 +1,8 @@
 //! Parameters that say where messages go, and how.
 
 use super::{
-    Applies, BALANCER_AUTO, BALANCER_SUB, BALANCER_SUB_PROTO, Kind, Param, Preset, kind::path,
+    Applies, BALANCER_AUTO, BALANCER_SUB, BALANCER_SUB_PROTO, Kind, Param, Preset,
+    kind::{path, store},
 };
 use crate::config::{
     Protocol, SpoolFull,
@@ -19,7 +20,7 @@ pub(super) const PARAMS: &[Param] = &[
         about: "The subreceivers: IPv4 or IPv6 addresses or host names, each with its port. \
                 Required unless BALANCER is Disabled.",
         example: "10.19.3.21/1500, [2001:db8::23]/1600",
-        read: |_, text, draft| subreceivers(text).map(|v| draft.receiver.destinations = v),
+        read: |_, text, draft| store(&mut draft.receiver.destinations, subreceivers(text)),
         show: |draft| show_subreceivers(&draft.receiver.destinations),
     },
     Param {

@@ -95,7 +95,7 @@ impl Kind {
         }
         text.parse().map_err(|_| {
             let words = if let Self::Choice(words) = self { *words } else { &[] };
-            let nearest = nearest(text, words.iter().map(|word| (*word).to_owned()));
+            let nearest = nearest(text, text, words.iter().map(|word| (*word).to_owned()));
             vec![Bad { part: None, reason: Reason::UnknownValue, nearest }]
         })
     }
@@ -154,7 +154,7 @@ fn listen_slash(text: &str) -> Option<SocketAddr> {
 }
 
 /// Networks, separated by commas. A bare address is the network of just that host.
-pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, Vec<Bad>> {
+pub(super) fn networks(text: &str) -> (Vec<IpNet>, Vec<Bad>) {
     let network = |part: &str| {
         let network = part.parse::<IpNet>().ok();
         network.or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from)).map(|net| net.trunc())
@@ -173,15 +173,17 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Vec<Bad>> {
     }
 }
 
-/// Elements of a list, separated by commas; every bad one is reported.
+/// Elements of a list, separated by commas: the good ones, and what is wrong with the others.
+///
+/// The good ones are of use all the same: what is wrong with them is to be reported, too.
 pub(in crate::config) fn list<T>(
     text: &str,
     element: impl Fn(&str) -> Result<T, Bad>,
-) -> Result<Vec<T>, Vec<Bad>> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
+) -> (Vec<T>, Vec<Bad>) {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
+    if text.is_empty() {
+        return (good, bad);
+    }
     for part in text.split(',').map(str::trim) {
         match element(part) {
             _ if part.is_empty() => bad.push(Bad::whole(Reason::BadElement("it is empty"))),
@@ -189,18 +191,25 @@ pub(in crate::config) fn list<T>(
             Err(fault) => bad.push(fault),
         }
     }
-    if bad.is_empty() { Ok(good) } else { Err(bad) }
+    (good, bad)
+}
+
+/// Stores the good elements of a list, and passes on what is wrong with the others.
+pub(super) fn store<T>(field: &mut Vec<T>, list: (Vec<T>, Vec<Bad>)) -> Result<(), Vec<Bad>> {
+    let (good, bad) = list;
+    *field = good;
+    if bad.is_empty() { Ok(()) } else { Err(bad) }
 }
 
 /// CPU numbers in the syntax of `taskset -c`: `61`, `2,3`, `4-7`, `0-6:2`. Sorted, each one once.
-pub(in crate::config) fn cpu_list(text: &str) -> Result<Vec<usize>, Vec<Bad>> {
-    let ranges = list(text, |part| {
+pub(in crate::config) fn cpu_list(text: &str) -> (Vec<usize>, Vec<Bad>) {
+    let (ranges, bad) = list(text, |part| {
         cpu_range(part).ok_or_else(|| Bad::part(part, Reason::BadElement("not a CPU or a range")))
-    })?;
+    });
     let mut cpus: Vec<usize> = ranges.into_iter().flatten().collect();
     cpus.sort_unstable();
     cpus.dedup();
-    Ok(cpus)
+    (cpus, bad)
 }
 
 fn cpu_range(text: &str) -> Option<impl Iterator<Item = usize> + use<>> {

@@ -2,7 +2,7 @@
 
 use super::{
     ACCEL, Applies, BALANCER, BIND, Kind, PORT, PORT_TYPE, Param, Preset, TASKSET,
-    kind::{address, cpu_list, cpu_ranges, networks},
+    kind::{address, cpu_list, cpu_ranges, networks, store},
 };
 use crate::config::{Accel, Mode, Protocol};
 
@@ -48,7 +48,7 @@ pub(super) const PARAMS: &[Param] = &[
         applies: Applies::Always,
         about: "Exporters that are accepted.",
         example: "10.19.0.0/16, 2001:db8::/32",
-        read: |_, text, draft| networks(text).map(|v| draft.receiver.allow_from = v),
+        read: |_, text, draft| store(&mut draft.receiver.allow_from, networks(text)),
         show: |draft| {
             let networks = draft.receiver.allow_from.iter().map(ToString::to_string);
             networks.collect::<Vec<_>>().join(", ")
@@ -62,7 +62,7 @@ pub(super) const PARAMS: &[Param] = &[
         applies: Applies::Always,
         about: "CPUs that the receiver's handler, and its kernel path, are bound to.",
         example: "61",
-        read: |_, text, draft| cpu_list(text).map(|v| draft.receiver.cpus = v),
+        read: |_, text, draft| store(&mut draft.receiver.cpus, cpu_list(text)),
         show: |draft| cpu_ranges(&draft.receiver.cpus),
     },
     Param {

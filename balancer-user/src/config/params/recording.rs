@@ -2,7 +2,7 @@
 
 use super::{
     Applies, DUMP_INSERT_PROCESSES, Kind, Param, Preset, ROTATE_DELAY_SECONDS, ROTATE_MINUTES,
-    kind::path,
+    kind::{path, store},
 };
 use crate::config::{
     destinations::{copies, show_copies},
@@ -62,7 +62,7 @@ pub(super) const PARAMS: &[Param] = &[
                 draft.remark = Some("a bare number means no destination");
                 return Ok(());
             }
-            copies(text).map(|v| draft.receiver.record.copies = v)
+            store(&mut draft.receiver.record.copies, copies(text))
         },
         show: |draft| show_copies(&draft.receiver.record.copies),
     },

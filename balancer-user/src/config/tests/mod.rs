@@ -1,7 +1,12 @@
 //! Whole files: what they mean, and what is said about them.
 
+mod cross;
 mod docs;
+mod faults;
 mod files;
+mod forms;
+mod notes;
+mod random;
 
 use std::path::Path;
 
