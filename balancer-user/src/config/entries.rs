@@ -15,6 +15,8 @@ pub(super) struct Entry {
     /// The key as written in the file, and the plain value.
     pub place: Place,
     pub target: Target,
+    /// False when the value can't be made out, which has been reported.
+    pub legible: bool,
 }
 
 /// What a key stands for.
@@ -34,7 +36,7 @@ impl Target {
     }
 }
 
-/// Reads all lines. What can't be read becomes a fault and is left out.
+/// Reads all lines. A key that can't be read becomes a fault and is left out.
 pub(super) fn read(text: &str, findings: &mut Findings) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut first_lines = HashMap::new();
@@ -57,20 +59,25 @@ pub(super) fn read(text: &str, findings: &mut Findings) -> Vec<Entry> {
 }
 
 fn entry(line: usize, statement: Statement<'_>, findings: &mut Findings) -> Option<Entry> {
-    let key = statement.key.to_owned();
-    let Some(written) = statement.value else {
-        findings.fault(Place { line, key, text: String::new() }, Reason::NoEquals);
-        return None;
-    };
-    let value = text::value(written);
+    let written = statement.value.unwrap_or_default();
+    let value = statement.value.map_or(Err(Reason::NoEquals), text::value);
     let text = value.as_deref().unwrap_or(written).trim().to_owned();
-    let place = Place { line, key, text };
+    let place = Place { line, key: statement.key.to_owned(), text };
     match (target(statement.key), value) {
-        (Ok(target), Ok(_)) => return Some(Entry { place, target }),
-        (Err(fault), _) => findings.suggest(place, fault.reason, fault.allowed, fault.nearest),
-        (Ok(_), Err(reason)) => findings.fault(place, reason),
+        (Ok(target), Ok(_)) => Some(Entry { place, target, legible: true }),
+        (Ok(target), Err(reason)) => {
+            findings.fault(place.clone(), reason);
+            Some(Entry { place, target, legible: false })
+        }
+        (Err(_), Err(Reason::NoEquals)) => {
+            findings.fault(place, Reason::NoEquals);
+            None
+        }
+        (Err(fault), _) => {
+            findings.suggest(place, fault.reason, fault.allowed, fault.nearest);
+            None
+        }
     }
-    None
 }
 
 /// Other programs' keys are none of our business, unless they were probably meant for us.

@@ -31,7 +31,7 @@ pub(super) struct Candidate {
 struct Given {
     param: &'static Param,
     place: Place,
-    /// The value could be read.
+    /// The value can be read.
     sound: bool,
 }
 
@@ -57,13 +57,14 @@ pub(super) fn collect(entries: Vec<Entry>, findings: &mut Findings) -> Candidate
     let mut globals = Globals::default();
     let mut global_places = BTreeMap::new();
     let mut faulty = Vec::new();
-    let mut by_receiver: BTreeMap<ReceiverId, Vec<(&'static Param, Place)>> = BTreeMap::new();
-    for Entry { place, target } in entries {
+    let mut by_receiver: BTreeMap<ReceiverId, Vec<Given>> = BTreeMap::new();
+    for Entry { place, target, legible } in entries {
         match target {
-            Target::Receiver(id, param) => by_receiver.entry(id).or_default().push((param, place)),
+            Target::Receiver(id, param) => {
+                by_receiver.entry(id).or_default().push(Given { param, place, sound: legible });
+            }
             Target::Global(param) => {
-                if let Err(bad) = (param.read)(&param.kind, &place.text, &mut globals) {
-                    report(bad, param, &place, findings);
+                if !legible || !read(param, &place, &mut globals, findings) {
                     faulty.push(param.name);
                 }
                 global_places.insert(param.name, place);
@@ -81,30 +82,20 @@ pub(super) fn collect(entries: Vec<Entry>, findings: &mut Findings) -> Candidate
     let global_settings = settings.collect();
     let receivers = by_receiver
         .into_iter()
-        .filter_map(|(id, values)| Candidate::new(id, values, findings))
+        .filter_map(|(id, given)| Candidate::new(id, given, findings))
         .collect();
     Candidates { globals, global_settings, global_places, receivers }
 }
 
 impl Candidate {
-    fn new(
-        id: ReceiverId,
-        values: Vec<(&'static Param, Place)>,
-        findings: &mut Findings,
-    ) -> Option<Self> {
-        let first = values.iter().map(|(_, place)| place).min_by_key(|place| place.line)?.clone();
+    fn new(id: ReceiverId, mut given: Vec<Given>, findings: &mut Findings) -> Option<Self> {
+        let first = given.iter().map(|given| &given.place).min_by_key(|place| place.line)?.clone();
         let mut draft = Draft::new(id);
-        let mut given = Vec::new();
-        for (param, place) in values {
-            let read = (param.read)(&param.kind, &place.text, &mut draft);
+        for Given { param, place, sound } in given.iter_mut().filter(|given| given.sound) {
+            *sound = read(param, place, &mut draft, findings);
             if let Some(remark) = draft.remark.take() {
                 findings.note(place.line, &place.key, remark);
             }
-            let sound = read.is_ok();
-            if let Err(bad) = read {
-                report(bad, param, &place, findings);
-            }
-            given.push(Given { param, place, sound });
         }
         let mut candidate = Self { draft, given, first };
         candidate.settle(findings);
@@ -202,10 +193,13 @@ fn setting(key: String, value: String, given: Option<(&Place, bool)>) -> Setting
     }
 }
 
-fn report<T>(bad: Vec<Bad>, param: &Param<T>, place: &Place, findings: &mut Findings) {
+/// Reads a value; false = what is wrong with it has been reported.
+fn read<T>(param: &Param<T>, place: &Place, into: &mut T, findings: &mut Findings) -> bool {
+    let Err(bad) = (param.read)(&param.kind, &place.text, into) else { return true };
     for Bad { part, reason, nearest } in bad {
         let text = part.unwrap_or_else(|| place.text.clone());
         let place = Place { text, ..place.clone() };
         findings.suggest(place, reason, Some(param.kind.to_string()), nearest);
     }
+    false
 }

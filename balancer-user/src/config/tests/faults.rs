@@ -154,6 +154,23 @@ fn list_elements() {
     assert!(colon.ends_with("; did you mean [::1]/5?"), "{colon}");
 }
 
+/// What can't be read brings no second fault about what it would have said.
+#[test]
+fn one_fault_for_one_mistake() {
+    check_table(&[
+        ("IPFIX_DNSFLOW_PORT=\"1", "1: IPFIX_DNSFLOW_PORT=\"1: the quote is never closed"),
+        ("IPFIX_DNSFLOW_PORT\nIPFIX_DNSFLOW_DPI_ID=1", "1: IPFIX_DNSFLOW_PORT: no = after the key"),
+        (
+            "IPFIX_FULLFLOW_PORT='1\nIPFIX_FULLFLOW_PORT[1]=1500",
+            "1: IPFIX_FULLFLOW_PORT='1: the quote is never closed",
+        ),
+        (
+            "IPFIX_FULLFLOW_BALANCER=All\nIPFIX_FULLFLOW_BALANCER_SUB=\"h/1",
+            "2: IPFIX_FULLFLOW_BALANCER_SUB=\"h/1: the quote is never closed",
+        ),
+    ]);
+}
+
 #[test]
 fn destinations() {
     let sub = |list: &str| {
