@@ -250,11 +250,9 @@ fn templates_are_repeated_on_udp_outputs_fed_by_tcp() {
     bench.now += Duration::from_secs(600);
     bench.send(1, &[&data(1)]);
     assert_eq!(bench.set_ids(0), [[2], [256], [2], [256]]);
-    let mut sequence = 2;
     let before = bench.got[0].len();
-    for _ in 0..10_000 {
+    for sequence in 2..10_002 {
         bench.send(sequence, &[&data(1)]);
-        sequence += 1;
     }
     assert_eq!(bench.got[0].len() - before, 10_000 + 2);
 }
