@@ -106,6 +106,7 @@ impl Connector {
         };
         // Batches are made here; waiting in the kernel for more would only add latency.
         stream.set_nodelay(true)?;
+        socket::keep_alive(&stream)?;
         Ok(Open::Tcp(Rc::new(stream)))
     }
 

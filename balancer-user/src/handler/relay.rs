@@ -17,8 +17,9 @@ use crate::{
     },
 };
 
-/// RoundRobin: how long a new session waits for its first connections, so that a destination whose
-/// handshake takes a moment longer is not passed over.
+/// How long a new session waits for its first connections: in RoundRobin, so that a destination
+/// whose handshake takes a moment longer is not passed over; on UDP outputs, because what has to be
+/// split is known by the route's MTU.
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long a destination may take nothing at all before it does not count as merely slow.
 const STALLED: Duration = Duration::from_secs(1);
@@ -46,6 +47,7 @@ pub struct Relay {
     outlets_opened: u64,
     malformed_row: u32,
     mode: Mode,
+    settles: bool,
     /// Whether consecutive messages can stand in one queue entry.
     runs: bool,
     ended: bool,
@@ -102,6 +104,8 @@ impl Relay {
             outlets_opened: 0,
             malformed_row: 0,
             mode: receiver.mode,
+            settles: receiver.mode == Mode::RoundRobin
+                || output_protocol(&receiver) == Protocol::Udp,
             runs: can_merge(&receiver),
             ended: false,
             finished: 0,
@@ -112,7 +116,7 @@ impl Relay {
             let outlet = relay.borrow_mut().new_outlet(destination);
             Relay::start(&relay, outlet);
         }
-        if receiver.mode == Mode::RoundRobin {
+        if relay.borrow().settles {
             tokio::task::spawn_local(Relay::settle(Rc::clone(&relay)));
         }
         relay
@@ -359,12 +363,10 @@ impl Relay {
 
     fn is_settling(&self) -> bool {
         let connecting = |outlet: &Outlet| matches!(outlet.link(), Link::Connecting);
-        self.mode == Mode::RoundRobin
-            && self.outlets.iter().any(connecting)
-            && self.opened.elapsed() < SETTLE
+        self.settles && self.outlets.iter().any(connecting) && self.opened.elapsed() < SETTLE
     }
 
-    /// RoundRobin: keeps a message that nobody can take.
+    /// Keeps a message that nobody can take yet.
     fn wait(&mut self, message: &[u8]) {
         if self.backlog.bytes() >= MAX_QUEUE_BYTES {
             self.discard_oldest();

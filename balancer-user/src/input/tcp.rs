@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::frame::next_in_stream;
-use crate::handler::{Hold, Relay, Scratch, Shared};
+use crate::{
+    handler::{Hold, Relay, Scratch, Shared},
+    net::socket::keep_alive,
+};
 
 /// Bytes that one read may bring.
 const CHUNK: usize = 256 << 10;
@@ -48,6 +51,8 @@ fn admit(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr) {
     } else if shared.is_crowded() {
         shared.report(Reason::SessionLimit, 1, peer, "The connection was closed.");
     } else {
+        // Without it the session of an exporter that vanished would only last longer.
+        let _ = keep_alive(&stream);
         tokio::task::spawn_local(receive(Rc::clone(shared), stream, peer));
     }
 }

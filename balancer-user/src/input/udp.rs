@@ -1,7 +1,8 @@
 //! Exporters over UDP.
 
 use std::{
-    cell::RefCell, collections::HashMap, io, net::SocketAddr, os::fd::AsFd, rc::Rc, time::Duration,
+    cell::RefCell, collections::HashMap, io, net::SocketAddr, ops::Range, os::fd::AsFd, rc::Rc,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -103,10 +104,7 @@ impl Input {
         let mut scratch = shared.scratch.borrow_mut();
         let trains = std::mem::take(&mut self.trains);
         for train in &trains {
-            if let Some(relay) = self.session(train.peer) {
-                self.take_train(train, &relay, &mut scratch);
-                self.touched.push((relay, scratch.pending.len()));
-            }
+            self.take_train(train, &mut scratch);
         }
         self.trains = trains;
         let slab = std::mem::take(&mut self.slab).freeze();
@@ -116,43 +114,57 @@ impl Input {
             slab.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(RECEIVE_SLOTS * SLOT_LEN));
     }
 
-    /// Routes the datagrams of one train.
-    fn take_train(&mut self, train: &Train, relay: &Rc<RefCell<Relay>>, scratch: &mut Scratch) {
-        let mut relay = relay.borrow_mut();
-        let now = Instant::now();
-        relay.last_seen = now;
-        let outlook = relay.outlook(now);
+    /// Routes the datagrams of one train. A peer without a session gets one with its first good
+    /// datagram.
+    fn take_train(&mut self, train: &Train, scratch: &mut Scratch) {
+        let mut session = self.known_session(train.peer);
+        let (now, mut outlook) = (Instant::now(), None);
         let (mut start, end) = (train.start, train.start + train.len);
         while start < end {
-            let len = train.segment.min(end - start);
-            self.take_datagram(start, len, &mut relay, &outlook, scratch);
-            start += len;
+            let range = start..end.min(start + train.segment);
+            start = range.end;
+            if let Err(malformed) = self.check(range.clone()) {
+                let (reason, detail) = classify(malformed);
+                self.shared.stats.messages.add(1);
+                self.shared.report(reason, 1, train.peer, detail);
+                continue;
+            }
+            session = session.or_else(|| self.open_session(train.peer));
+            let Some(relay) = &session else {
+                self.shared.stats.messages.add(1);
+                continue;
+            };
+            let mut relay = relay.borrow_mut();
+            let outlook = *outlook.get_or_insert_with(|| {
+                relay.last_seen = now;
+                relay.outlook(now)
+            });
+            self.take_datagram(range, &mut relay, &outlook, scratch);
+        }
+        if let Some(relay) = session {
+            self.touched.push((relay, scratch.pending.len()));
+        }
+    }
+
+    /// Whether a datagram is made of whole messages. One that is a single message is looked into
+    /// when it is routed.
+    fn check(&self, datagram: Range<usize>) -> Result<(), Malformed> {
+        let datagram = self.slab.get(datagram).unwrap_or_default();
+        self.shared.stats.bytes.add(u64::try_from(datagram.len()).unwrap_or(0));
+        match next_in_datagram(datagram)? {
+            length if length == datagram.len() => Ok(()),
+            _ => check_datagram(datagram),
         }
     }
 
     fn take_datagram(
         &mut self,
-        mut start: usize,
-        len: usize,
+        datagram: Range<usize>,
         relay: &mut Relay,
         outlook: &Outlook,
         scratch: &mut Scratch,
     ) {
-        let end = start + len;
-        let datagram = self.slab.get(start..end).unwrap_or_default();
-        self.shared.stats.bytes.add(u64::try_from(len).unwrap_or(0));
-        // A message that is all of its datagram is checked when it is routed.
-        let one = next_in_datagram(datagram);
-        let checked = match one {
-            Ok(length) if length == len => Ok(()),
-            Ok(_) => check_datagram(datagram),
-            Err(malformed) => Err(malformed),
-        };
-        if let Err(malformed) = checked {
-            self.shared.stats.messages.add(1);
-            let (reason, detail) = classify(malformed);
-            return self.shared.report(reason, 1, relay.peer, detail);
-        }
+        let Range { mut start, end } = datagram;
         while start < end {
             let rest = self.slab.get_mut(start..end).unwrap_or_default();
             let Ok(length) = next_in_datagram(rest) else { return };
@@ -178,16 +190,15 @@ impl Input {
         }
     }
 
-    /// The session of `peer`, opened if need be and allowed.
-    fn session(&mut self, peer: SocketAddr) -> Option<Rc<RefCell<Relay>>> {
-        if let Some((relay, _)) = self.touched.last()
-            && relay.borrow().peer == peer
-        {
-            return Some(Rc::clone(relay));
+    fn known_session(&self, peer: SocketAddr) -> Option<Rc<RefCell<Relay>>> {
+        match self.touched.last() {
+            Some((relay, _)) if relay.borrow().peer == peer => Some(Rc::clone(relay)),
+            _ => self.sessions.get(&peer).cloned(),
         }
-        if let Some(relay) = self.sessions.get(&peer) {
-            return Some(Rc::clone(relay));
-        }
+    }
+
+    /// Opens the session of `peer`, if it is allowed and there is room.
+    fn open_session(&mut self, peer: SocketAddr) -> Option<Rc<RefCell<Relay>>> {
         if !self.shared.allows(peer) {
             self.shared.report(Reason::NotAllowed, 1, peer, "The datagram was dropped.");
             return None;

@@ -4,10 +4,11 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 
 use super::mmsg::ipv6_mtu;
@@ -101,6 +102,15 @@ fn open_listening(protocol: Protocol, address: SocketAddr) -> io::Result<Listeni
     }
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok(Listening { socket, address, capped_buffer })
+}
+
+/// Notices within two minutes that a peer has vanished without closing its connection.
+pub fn keep_alive(stream: &impl AsFd) -> io::Result<()> {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(6);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// Opens a UDP socket to `destination`, from a source port of its own.

@@ -20,6 +20,8 @@ use crate::config::{Mode, Protocol};
 
 /// The longest UDP payload: 65,535 less IPv4 and UDP headers.
 const MAX_DATAGRAM: usize = 65_507;
+/// What a UDP destination is sent before the MTU of its route is known: what Ethernet carries.
+const UNKNOWN_ROUTE_LIMIT: usize = 1452;
 
 /// What the router has to know of a receiver's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +112,7 @@ impl Router {
     pub fn new(shape: Shape, start: usize) -> Router {
         let destinations = shape.destinations.max(1);
         Router {
-            limits: vec![usize::MAX; shape.destinations],
+            limits: vec![first_limit(shape.output); shape.destinations],
             shape,
             domains: Vec::new(),
             index: HashMap::new(),
@@ -222,7 +224,8 @@ impl Router {
     pub fn reconfigure(&mut self, shape: Shape, kept: &[Option<usize>]) {
         self.limits = kept
             .iter()
-            .map(|old| old.and_then(|old| self.limits.get(old).copied()).unwrap_or(usize::MAX))
+            .map(|old| old.and_then(|old| self.limits.get(old).copied()))
+            .map(|limit| limit.unwrap_or(first_limit(shape.output)))
             .collect();
         for domain in &mut self.domains {
             domain.rearrange(kept);
@@ -554,5 +557,12 @@ impl Routing<'_> {
 
     fn with_domain<T>(&mut self, change: impl FnOnce(&mut Domain) -> T) -> Option<T> {
         self.router.domains.get_mut(self.place).map(change)
+    }
+}
+
+fn first_limit(output: Protocol) -> usize {
+    match output {
+        Protocol::Tcp => usize::MAX,
+        Protocol::Udp => UNKNOWN_ROUTE_LIMIT,
     }
 }
