@@ -1,1 +1,41 @@
-fn main() {}
+//! Everything around the balancer that is not the balancer: `cargo xtask setup | test | bench`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people: it prints")]
+
+mod setup;
+mod step;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Set up, test, demonstrate and measure the IPFIX balancer.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what builds and tests need (Debian packages, cargo-fuzz); quick when all is there
+    Setup,
+    /// Run every check: setup, format, lints, build, tests, documentation, fuzz smoke
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Setup => setup::run(),
+        Command::Test(args) => test::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask test`: every check of the project, in order.
+
+mod fuzz;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::setup;
+use crate::step::{Report, Totals};
+use crate::workspace::{cargo, run as run_command, target_dir};
+
+/// What `cargo xtask test` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Run these steps only (the build is added where tests need it)
+    #[arg(long, value_delimiter = ',', value_name = "STEP")]
+    only: Vec<Step>,
+    /// Seconds for each fuzz target
+    #[arg(long, default_value_t = 15)]
+    fuzz_seconds: u32,
+}
+
+/// The steps, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    Setup,
+    Fmt,
+    Clippy,
+    Build,
+    Tests,
+    Doc,
+    Fuzz,
+}
+
+/// The work of a step.
+type Check = fn() -> Result<Totals>;
+
+/// Runs the steps that were asked for and prints the totals.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let wanted = |step| args.only.is_empty() || args.only.contains(&step);
+    if wanted(Step::Setup) {
+        setup::run()?;
+    }
+    let mut report = Report::default();
+    let checks: [(Step, &str, Check); 5] = [
+        (Step::Fmt, "fmt", format),
+        (Step::Clippy, "clippy", clippy),
+        (Step::Build, "build", build),
+        (Step::Tests, "tests", tests),
+        (Step::Doc, "doc", document),
+    ];
+    for (step, name, work) in checks {
+        if wanted(step) {
+            report.step(name, work);
+        }
+    }
+    if wanted(Step::Fuzz) {
+        report.step("fuzz", || fuzz::smoke(args.fuzz_seconds));
+    }
+    report.print();
+    Ok(if report.totals().failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn format() -> Result<Totals> {
+    one(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<Totals> {
+    let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    one(cargo().args(lint))
+}
+
+fn build() -> Result<Totals> {
+    one(cargo().args(["build", "--locked", "--workspace", "--bins"]))
+}
+
+fn document() -> Result<Totals> {
+    let mut command = cargo();
+    command.args(["doc", "--locked", "--workspace", "--no-deps"]);
+    one(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn one(command: &mut Command) -> Result<Totals> {
+    run_command(command).map(|()| Totals::PASSED)
+}
+
+/// Builds the daemon, then runs all tests with its path in `IPFIX_BALANCER_BIN`.
+fn tests() -> Result<Totals> {
+    build()?;
+    let daemon = target_dir()?.join("debug/ipfix-balancer");
+    run_tests(&daemon)
+}
+
+fn run_tests(daemon: &Path) -> Result<Totals> {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
+    command.env("IPFIX_BALANCER_BIN", daemon).stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot start cargo test")?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    let mut totals = Totals::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(result) = Totals::from_test_result(&line) {
+            totals += result;
+        }
+    }
+    let status = child.wait()?;
+    // A test program that did not compile, or was killed, has no result line.
+    if !status.success() && totals.failed == 0 {
+        totals += Totals::FAILED;
+    }
+    Ok(totals)
+}
