@@ -50,6 +50,7 @@ fn run_target(target: &str, seconds: u32) -> Result<()> {
 
 fn fuzz(what: &str) -> Command {
     let mut command = cargo();
+    command.env("RUST_BACKTRACE", "0");
     command.args(["fuzz", what, "--sanitizer=none", "--debug-assertions"]);
     command
 }
