@@ -1,6 +1,9 @@
 //! Everything around the balancer that is not the balancer: `cargo xtask setup | test | bench`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people: it prints")]
 
+mod bench;
+mod interrupt;
+mod process;
 mod setup;
 mod step;
 mod test;
@@ -20,6 +23,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the balancer against a plain relay, on loopback
+    Bench(bench::Args),
+    /// A part of a measurement
+    #[command(hide = true, subcommand)]
+    BenchPart(bench::PartCommand),
+    /// Start a program on given CPUs; it ends when its parent does
+    #[command(hide = true)]
+    Launch(process::LaunchArgs),
     /// Install what builds and tests need (Debian packages, cargo-fuzz); quick when all is there
     Setup,
     /// Run every check: setup, format, lints, build, tests, documentation, fuzz smoke
@@ -28,6 +39,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchPart(part) => bench::run_part(&part),
+        Command::Launch(args) => process::launch(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run(&args),
     };

@@ -1,0 +1,50 @@
+//! CPU time, of processes and of the machine, and memory: what `/proc` says.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// Time that one unit in `/proc` stands for: `USER_HZ` is 100 on every Linux of today.
+const TICK: Duration = Duration::from_millis(10);
+
+/// CPU time that a process has used so far, with its threads.
+pub fn of_process(id: u32) -> Result<Duration> {
+    let path = format!("/proc/{id}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
+    // The name, in parentheses, may hold anything; user and system time are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').with_context(|| path.clone())?;
+    let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u32>);
+    let mut next = || fields.next().context("too few fields").and_then(|field| Ok(field?));
+    Ok(TICK * (next()? + next()?))
+}
+
+/// CPU time that the whole machine has used so far, not idling.
+pub fn of_machine() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let times: Vec<u32> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let busy = times.iter().take(8).enumerate().filter(|(place, _)| !matches!(place, 3 | 4));
+    Ok(TICK * busy.map(|(_, ticks)| ticks).sum::<u32>())
+}
+
+/// A line of `/proc/PID/status` that is a number of KiB, such as `VmRSS` or `VmHWM`.
+pub fn memory_kib(id: u32, line: &str) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+    let value = found.and_then(|value| value.trim().strip_suffix(" kB"));
+    Ok(value.with_context(|| format!("no {line}"))?.parse()?)
+}
+
+/// Datagrams that the kernel dropped before the socket on this local address read them.
+pub fn udp_drops(address: SocketAddr) -> Result<u64> {
+    let port = format!(":{:04X}", address.port());
+    let table = fs::read_to_string("/proc/net/udp")?;
+    let row = table
+        .lines()
+        .find(|row| row.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)));
+    let drops = row.and_then(|row| row.split_whitespace().last()).unwrap_or("0");
+    Ok(drops.parse()?)
+}

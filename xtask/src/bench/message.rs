@@ -1,0 +1,182 @@
+//! The messages that the exporter sends: one template, and batches of data messages that are built
+//! once and get new sequence numbers and times on each use.
+
+use clap::ValueEnum;
+use nix::time::{ClockId, clock_gettime};
+
+/// Bytes of a data record.
+pub const RECORD_LEN: usize = 60;
+/// Where the sequence number stands in a message.
+pub const SEQUENCE_AT: usize = 8;
+/// Where the time stamp stands in a data message: the first field of the first record.
+pub const STAMP_AT: usize = OVERHEAD;
+/// Bytes before the first record: message header and set header.
+pub const OVERHEAD: usize = 20;
+/// Set id of a template set.
+pub const TEMPLATE_SET: u16 = 2;
+
+/// Information elements and their lengths; the first holds the time stamp.
+const FIELDS: [(u16, u16); 11] = [
+    (148, 8), // flowId
+    (1, 8),   // octetDeltaCount
+    (2, 8),   // packetDeltaCount
+    (152, 8), // flowStartMilliseconds
+    (153, 8), // flowEndMilliseconds
+    (8, 4),   // sourceIPv4Address
+    (12, 4),  // destinationIPv4Address
+    (10, 4),  // ingressInterface
+    (14, 4),  // egressInterface
+    (7, 2),   // sourceTransportPort
+    (11, 2),  // destinationTransportPort
+];
+const TEMPLATE_ID: u16 = 256;
+const DOMAIN: u32 = 1;
+/// Records in a message of the full size: 1400 bytes.
+const FULL: usize = 23;
+
+/// How long the messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sizes {
+    /// 1400 bytes each.
+    Equal,
+    /// 200 to 1400 bytes, no two neighbours the same.
+    Varied,
+}
+
+/// A message with the template.
+pub fn template() -> Vec<u8> {
+    let mut record = Vec::new();
+    record.extend(TEMPLATE_ID.to_be_bytes());
+    record.extend(short(FIELDS.len()).to_be_bytes());
+    for (element, length) in FIELDS {
+        record.extend(element.to_be_bytes());
+        record.extend(length.to_be_bytes());
+    }
+    message(TEMPLATE_SET, &record)
+}
+
+fn message(set: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(OVERHEAD + body.len());
+    bytes.extend(10_u16.to_be_bytes());
+    bytes.extend(short(OVERHEAD + body.len()).to_be_bytes());
+    bytes.extend(1_700_000_000_u32.to_be_bytes());
+    bytes.extend(0_u32.to_be_bytes());
+    bytes.extend(DOMAIN.to_be_bytes());
+    bytes.extend(set.to_be_bytes());
+    bytes.extend(short(OVERHEAD - 16 + body.len()).to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+fn short(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
+}
+
+/// Where a message ends in a batch, and how many records it has.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    end: usize,
+    records: u32,
+}
+
+/// Data messages, one after another.
+#[derive(Debug)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl Batch {
+    /// `count` messages.
+    pub fn new(count: usize, sizes: Sizes) -> Self {
+        let mut batch = Self { bytes: Vec::new(), spans: Vec::with_capacity(count) };
+        for index in 0..count {
+            let records = match sizes {
+                Sizes::Equal => FULL,
+                // The step has no factor in common with 21: every size comes once in 21 messages.
+                Sizes::Varied => 3 + (index * 8) % 21,
+            };
+            batch.bytes.extend(message(TEMPLATE_ID, &vec![0x11; records * RECORD_LEN]));
+            let span = Span { end: batch.bytes.len(), records: u32::from(short(records)) };
+            batch.spans.push(span);
+        }
+        batch
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Bytes of the first message.
+    pub fn first_len(&self) -> usize {
+        self.spans.first().map_or(0, |span| span.end)
+    }
+
+    /// Numbers and stamps the first `count` messages; `sequence` moves on. Gives their bytes.
+    pub fn prepare(&mut self, count: usize, sequence: &mut u32, stamp: u64) -> &mut [u8] {
+        let mut start = 0;
+        for span in self.spans.iter().take(count) {
+            if let Some(message) = self.bytes.get_mut(start..span.end) {
+                put(message, SEQUENCE_AT, &sequence.to_be_bytes());
+                put(message, STAMP_AT, &stamp.to_be_bytes());
+            }
+            *sequence = sequence.wrapping_add(span.records);
+            start = span.end;
+        }
+        self.bytes.get_mut(..start).unwrap_or_default()
+    }
+
+    /// The first `count` messages, each by itself.
+    pub fn messages(&mut self, count: usize) -> Vec<&mut [u8]> {
+        let mut rest = self.bytes.as_mut_slice();
+        let mut start = 0;
+        let mut messages = Vec::with_capacity(count);
+        for span in self.spans.iter().take(count) {
+            let Some((message, after)) = rest.split_at_mut_checked(span.end - start) else { break };
+            messages.push(message);
+            rest = after;
+            start = span.end;
+        }
+        messages
+    }
+}
+
+fn put<const N: usize>(message: &mut [u8], at: usize, value: &[u8; N]) {
+    if let Some(place) = message.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = *value;
+    }
+}
+
+/// Nanoseconds of the clock that all processes share.
+pub fn now() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_messages_are_1400_bytes_and_number_their_records() {
+        let mut batch = Batch::new(3, Sizes::Equal);
+        let mut sequence = u32::MAX;
+        let bytes = batch.prepare(2, &mut sequence, 7).to_vec();
+        assert_eq!(bytes.len(), 2800);
+        assert_eq!(sequence, 45);
+        assert_eq!(bytes[1400 + SEQUENCE_AT..][..4], 22_u32.to_be_bytes());
+        assert_eq!(bytes[1400 + STAMP_AT..][..8], 7_u64.to_be_bytes());
+    }
+
+    #[test]
+    fn varied_neighbours_differ() {
+        let mut batch = Batch::new(64, Sizes::Varied);
+        let lengths: Vec<usize> = batch.messages(64).iter().map(|message| message.len()).collect();
+        assert!(lengths.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(lengths.iter().min(), Some(&200));
+        assert_eq!(lengths.iter().max(), Some(&1400));
+    }
+}

@@ -1,0 +1,319 @@
+//! One measurement's processes, set up and connected.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::case::{DESTINATIONS, Route};
+use super::page::{Count, EXPORTER, FIRST_SINK, Page, Phase, RELAY};
+use super::{Mode, Plan, Protocol, cpu, daemon};
+use crate::process::{Placement, Process, wait_until};
+
+/// How long anything of the rig may take.
+const LIMIT: Duration = Duration::from_secs(20);
+/// What is added to the nice value of an exporter at full speed: the sinks go first.
+const EXPORTER_NICE: i32 = 10;
+
+/// What stands between exporter and sinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Nothing: how much the load itself can do.
+    Direct,
+    Relay,
+    Balancer,
+}
+
+/// How the exporter sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Messages per second; 0 for as many as go out.
+    pub rate: u32,
+    pub sessions: u32,
+    /// Whether the sinks keep times on the way.
+    pub times: bool,
+}
+
+/// The processes of a measurement. Dropping it ends them.
+pub struct Rig {
+    // In the order in which they end.
+    exporter: Process,
+    measured: Option<Process>,
+    sinks: Vec<Process>,
+    page: Page,
+    protocol: Protocol,
+    directory: TempDir,
+}
+
+/// What had been counted at an instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    pub time: Instant,
+    /// Messages sent by the exporter, and received by all sinks.
+    pub sent: u64,
+    pub received: u64,
+    /// CPU time of the program under measurement, of all of the rig, and of the machine.
+    pub measured_cpu: Duration,
+    pub rig_cpu: Duration,
+    pub machine_cpu: Duration,
+}
+
+/// What the sinks found wrong.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Faults {
+    pub gaps: u64,
+    pub missing_records: u64,
+    pub malformed: u64,
+    /// Datagrams that sinks were too slow for.
+    pub sink_drops: u64,
+}
+
+impl Rig {
+    /// Starts everything, and returns when a template has come all the way.
+    pub fn start(plan: &Plan, side: Side, route: &Route, load: Load) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("ipfix-bench-").tempdir()?;
+        let page = Page::open(&directory.path().join("page"))?;
+        let build = Builder { plan, route, load, directory: &directory, page: &page };
+        let sinks = build.sinks(side)?;
+        let addresses = build.sink_addresses(sinks.len())?;
+        let (measured, target) = build.measured(side, &addresses)?;
+        let exporter = build.exporter(target)?;
+        let protocol = route.protocol;
+        let mut rig = Self { exporter, measured, sinks, page, protocol, directory };
+        // Templates go to everyone through the balancer; a relay gives them to anyone.
+        let all = side == Side::Balancer || route.mode == Mode::All;
+        wait_until("templates arrive at the sinks", LIMIT, || {
+            rig.check_running()?;
+            let mut with = 0;
+            for place in rig.sink_places() {
+                with += usize::from(rig.page.part(place)?.read(Count::Templates) > 0);
+            }
+            Ok((with >= if all { rig.sinks.len() } else { 1 }).then_some(()))
+        })?;
+        Ok(rig)
+    }
+
+    /// Tells the exporter what to do.
+    pub fn set_phase(&self, phase: Phase) {
+        self.page.set_phase(phase);
+    }
+
+    /// Process id of the program under measurement.
+    pub fn measured_id(&self) -> Result<u32> {
+        Ok(self.measured.as_ref().context("nothing is measured here")?.id())
+    }
+
+    /// Reads every counter.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let mut rig_cpu =
+            cpu::of_process(self.exporter.id())? + cpu::of_process(std::process::id())?;
+        let measured_cpu = match &self.measured {
+            Some(process) => cpu::of_process(process.id())?,
+            None => Duration::ZERO,
+        };
+        for sink in &self.sinks {
+            rig_cpu += cpu::of_process(sink.id())?;
+        }
+        Ok(Snapshot {
+            time: Instant::now(),
+            sent: self.page.part(EXPORTER)?.read(Count::Messages),
+            received: self.sum(Count::Messages)?,
+            measured_cpu,
+            rig_cpu: rig_cpu + measured_cpu,
+            machine_cpu: cpu::of_machine()?,
+        })
+    }
+
+    /// Stops the exporter and waits until nothing arrives any more; sent and received in all.
+    pub fn drain(&self) -> Result<(u64, u64)> {
+        self.set_phase(Phase::Stop);
+        let exporter = self.page.part(EXPORTER)?;
+        wait_until("the exporter ends", LIMIT, || {
+            Ok((exporter.read(Count::Done) == 1).then_some(()))
+        })?;
+        let (mut last, mut since) = (self.sum(Count::Messages)?, Instant::now());
+        wait_until("the last messages arrive", LIMIT, || {
+            let received = self.sum(Count::Messages)?;
+            if received != last {
+                (last, since) = (received, Instant::now());
+            }
+            Ok((since.elapsed() > Duration::from_millis(100)).then_some(()))
+        })?;
+        Ok((exporter.read(Count::Messages), last))
+    }
+
+    /// Waits until every session of the exporter has sent all it has, and it has arrived.
+    pub fn wait_for_sessions(&mut self, copies: u32) -> Result<()> {
+        wait_until("every session's messages arrive", LIMIT * 3, || {
+            self.check_running()?;
+            let exporter = self.page.part(EXPORTER)?;
+            let sent = exporter.read(Count::Messages) * u64::from(copies);
+            let all = exporter.read(Count::Done) == 1 && self.sum(Count::Messages)? >= sent;
+            Ok(all.then_some(()))
+        })
+    }
+
+    /// What the sinks found wrong so far. Sequence numbers mean something behind the balancer and
+    /// behind what passes on every message.
+    pub fn faults(&self) -> Result<Faults> {
+        let mut drops = 0;
+        if self.protocol == Protocol::Udp {
+            for place in self.sink_places() {
+                drops += cpu::udp_drops(address(&self.page, place)?.context("no port")?)?;
+            }
+        }
+        Ok(Faults {
+            gaps: self.sum(Count::Gaps)?,
+            missing_records: self.sum(Count::Missing)?,
+            malformed: self.sum(Count::Malformed)?,
+            sink_drops: drops,
+        })
+    }
+
+    /// All times on the way, in nanoseconds, sorted; the sinks end with it.
+    pub fn into_times(mut self) -> Result<Vec<u32>> {
+        let mut times = Vec::new();
+        for place in self.sink_places() {
+            let done = self.page.part(place)?;
+            wait_until("the sinks end", LIMIT, || Ok((done.read(Count::Done) == 1).then_some(())))?;
+            let bytes = std::fs::read(times_file(&self.directory, place))?;
+            times.extend(bytes.chunks_exact(4).filter_map(|b| b.first_chunk().copied()));
+        }
+        self.sinks.clear();
+        let mut times: Vec<u32> = times.into_iter().map(u32::from_le_bytes).collect();
+        times.sort_unstable();
+        Ok(times)
+    }
+
+    fn check_running(&mut self) -> Result<()> {
+        for process in self.measured.iter_mut().chain(&mut self.sinks) {
+            process.check_running()?;
+        }
+        Ok(())
+    }
+
+    fn sink_places(&self) -> std::ops::Range<usize> {
+        FIRST_SINK..FIRST_SINK + self.sinks.len()
+    }
+
+    fn sum(&self, count: Count) -> Result<u64> {
+        let mut sum = 0;
+        for place in self.sink_places() {
+            sum += self.page.part(place)?.read(count);
+        }
+        Ok(sum)
+    }
+}
+
+fn times_file(directory: &TempDir, place: usize) -> PathBuf {
+    directory.path().join(format!("times-{place}"))
+}
+
+/// Where a part listens, once it does.
+fn address(page: &Page, place: usize) -> Result<Option<SocketAddr>> {
+    let port = u16::try_from(page.part(place)?.read(Count::Port))?;
+    Ok((port != 0).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+}
+
+/// Starts the parts.
+struct Builder<'a> {
+    plan: &'a Plan,
+    route: &'a Route,
+    load: Load,
+    directory: &'a TempDir,
+    page: &'a Page,
+}
+
+impl Builder<'_> {
+    fn sinks(&self, side: Side) -> Result<Vec<Process>> {
+        let single = side == Side::Direct
+            || (side == Side::Relay
+                && self.route.mode == Mode::RoundRobin
+                && self.route.protocol == Protocol::Tcp);
+        let count = if single { 1 } else { usize::try_from(DESTINATIONS)? };
+        (FIRST_SINK..FIRST_SINK + count)
+            .map(|place| {
+                let mut arguments = vec![format!("--place={place}")];
+                if self.load.times {
+                    let file = times_file(self.directory, place);
+                    arguments.push(format!("--times={}", file.display()));
+                }
+                self.part("sink", &self.plan.load, arguments)
+            })
+            .collect()
+    }
+
+    fn sink_addresses(&self, count: usize) -> Result<Vec<SocketAddr>> {
+        (FIRST_SINK..FIRST_SINK + count).map(|place| self.listening(place)).collect()
+    }
+
+    fn measured(&self, side: Side, sinks: &[SocketAddr]) -> Result<(Option<Process>, SocketAddr)> {
+        match side {
+            Side::Direct => Ok((None, *sinks.first().context("no sink")?)),
+            Side::Relay => {
+                let mut arguments = vec![format!("--mode={}", value(self.route.mode))];
+                arguments.extend(sinks.iter().map(|sink| format!("--destination={sink}")));
+                let relay = self.part("relay", &self.plan.measured, arguments)?;
+                Ok((Some(relay), self.listening(RELAY)?))
+            }
+            Side::Balancer => {
+                let program = self.plan.balancer.as_ref().context("the balancer was left out")?;
+                let directory = self.directory.path();
+                let placement = &self.plan.measured;
+                let (process, address) =
+                    daemon::start(program, placement, directory, self.route, sinks)?;
+                Ok((Some(process), address))
+            }
+        }
+    }
+
+    fn exporter(&self, target: SocketAddr) -> Result<Process> {
+        let arguments = vec![
+            format!("--target={target}"),
+            format!("--sizes={}", value(self.route.sizes)),
+            format!("--rate={}", self.load.rate),
+            format!("--sessions={}", self.load.sessions),
+        ];
+        let nice = if self.load.rate == 0 { EXPORTER_NICE } else { 0 };
+        let placement = Placement { nice, ..self.plan.load.clone() };
+        self.part("exporter", &placement, arguments)
+    }
+
+    fn part(&self, name: &str, placement: &Placement, arguments: Vec<String>) -> Result<Process> {
+        let page = self.directory.path().join("page");
+        let protocol = value(self.route.protocol);
+        let common = ["bench-part".into(), name.into(), format!("--page={}", page.display())];
+        let all = common.into_iter().chain([format!("--protocol={protocol}")]).chain(arguments);
+        let program = &self.plan.parts;
+        Process::start(name, placement, program, all.map(OsString::from), Stdio::null())
+    }
+
+    fn listening(&self, place: usize) -> Result<SocketAddr> {
+        wait_until("a part listens", LIMIT, || address(self.page, place))
+    }
+}
+
+/// How a choice is written on the command line.
+fn value(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Runs for a while, but not beyond an interrupt.
+pub fn pause(time: Duration) -> Result<()> {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if crate::interrupt::requested() {
+            bail!("interrupted");
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Processes that end when their guard does, and a launcher that sets where and how they run.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+
+use crate::interrupt;
+
+/// How often a state that has to be waited for is looked at.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Waits until `condition` gives a value, an error, or the time is up.
+pub fn wait_until<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition()? {
+            return Ok(value);
+        }
+        interrupt::check()?;
+        if Instant::now() > deadline {
+            bail!("{what}: not within {} s", limit.as_secs_f32());
+        }
+        sleep(POLL);
+    }
+}
+
+/// Where and how a process runs.
+#[derive(Clone, Debug, Default)]
+pub struct Placement {
+    /// The CPUs it may use; empty for all.
+    pub cpus: Vec<usize>,
+    /// What is added to its nice value: a positive number makes way for others.
+    pub nice: i32,
+}
+
+/// A running process; dropping it ends it, politely first.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `program` by way of this program's own launcher, so that it dies with us.
+    pub fn start(
+        name: &str,
+        placement: &Placement,
+        program: &Path,
+        arguments: impl IntoIterator<Item = OsString>,
+        output: Stdio,
+    ) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("launch").arg(format!("--nice={}", placement.nice));
+        for cpu in &placement.cpus {
+            command.arg(format!("--cpu={cpu}"));
+        }
+        command.arg("--").arg(program).args(arguments).stdin(Stdio::null()).stdout(output);
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), child })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An error if the process has ended.
+    pub fn check_running(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} ended unexpectedly: {status}", self.name),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the process to end, and kills it if it has not within the limit.
+    pub fn stop(&mut self, limit: Duration) -> Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
+        if let Ok(id) = i32::try_from(self.child.id()) {
+            kill(Pid::from_raw(id), Signal::SIGTERM)?;
+        }
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            sleep(POLL);
+        }
+        self.child.kill()?;
+        Ok(self.child.wait()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop(Duration::from_secs(5)) {
+            eprintln!("{}: cannot be stopped: {error:#}", self.name);
+        }
+    }
+}
+
+/// The hidden launcher: sets what is inherited, then becomes the program.
+#[derive(clap::Args)]
+pub struct LaunchArgs {
+    #[arg(long)]
+    cpu: Vec<usize>,
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    nice: i32,
+    program: PathBuf,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Becomes the program of `args`; comes back with an error only.
+pub fn launch(args: &LaunchArgs) -> Result<std::process::ExitCode> {
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    SigSet::all().thread_unblock()?;
+    if !args.cpu.is_empty() {
+        let mut cpus = CpuSet::new();
+        for cpu in &args.cpu {
+            cpus.set(*cpu)?;
+        }
+        sched_setaffinity(Pid::from_raw(0), &cpus)?;
+    }
+    let mut command = Command::new("nice");
+    command.arg(format!("--adjustment={}", args.nice)).arg(&args.program).args(&args.arguments);
+    Err(command.exec()).context("cannot start nice")
+}
