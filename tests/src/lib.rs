@@ -1,1 +1,20 @@
-//! placeholder
+//! Everything the end-to-end tests, `cargo xtask demo` and `cargo xtask bench` share.
+//!
+//! - [`corpus`]: captured and hand-made IPFIX, with what the balancer must do with each;
+//! - [`exporter`]: sends IPFIX over TCP (in any segmentation) and UDP, and builds messages;
+//! - [`collector`]: receives it, well-behaved or not, and keeps what every session brought;
+//! - [`decode`]: judges what a session brought: records, unknown templates, sequence gaps;
+//! - [`daemon`]: runs `ipfix-balancer` with a generated configuration;
+//! - [`tools`]: runs collectors and decoders of other projects;
+//! - [`net`], [`pcap`], [`poll`], [`wire`]: free ports, capture files, waiting, byte access.
+//!
+//! Nothing here sleeps for a fixed time: whoever waits says for what, and until when ([`poll`]).
+
+pub mod collector;
+pub mod corpus;
+pub mod decode;
+pub mod exporter;
+pub mod net;
+pub mod pcap;
+pub mod poll;
+pub mod wire;

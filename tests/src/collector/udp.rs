@@ -1,0 +1,67 @@
+//! The UDP side of a collector: one thread, sessions by source address.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use socket2::SockRef;
+
+use super::store::Key;
+use super::{Manners, Reading, Store, TICK};
+
+const LARGEST: usize = 65_536;
+const BUFFER: usize = 8 * 1024 * 1024;
+
+pub(super) fn listen(
+    address: SocketAddr,
+    manners: Manners,
+    store: Arc<Store>,
+    stop: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>> {
+    let socket = UdpSocket::bind(address).with_context(|| format!("listen on {address} udp"))?;
+    // Capped by net.core.rmem_max, without an error.
+    SockRef::from(&socket).set_recv_buffer_size(BUFFER)?;
+    socket.set_read_timeout(Some(TICK))?;
+    let receiver = Receiver { socket, manners, store, keys: HashMap::new() };
+    Ok(std::thread::spawn(move || receiver.serve(&stop)))
+}
+
+struct Receiver {
+    socket: UdpSocket,
+    manners: Manners,
+    store: Arc<Store>,
+    keys: HashMap<SocketAddr, Key>,
+}
+
+impl Receiver {
+    fn serve(mut self, stop: &AtomicBool) {
+        let mut buffer = vec![0; LARGEST];
+        while !stop.load(Ordering::Relaxed) {
+            match self.manners.reading {
+                Reading::Never => std::thread::sleep(TICK),
+                Reading::Normal => self.receive(&mut buffer),
+                Reading::Slow { pause, .. } => {
+                    self.receive(&mut buffer);
+                    std::thread::sleep(pause);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) {
+        // Nothing within a tick, or an ICMP error for an answer: look again.
+        let Ok((length, peer)) = self.socket.recv_from(buffer) else { return };
+        let key = *self.keys.entry(peer).or_insert_with(|| self.store.open(peer));
+        let mut datagram = buffer.get(..length).unwrap_or_default().to_vec();
+        self.store.note_datagram(key, length);
+        self.store.take(key, &mut datagram, self.manners.counts_only);
+        self.store.note_rest(key, &datagram);
+        if self.manners.talks_back {
+            // The other side may well refuse it.
+            drop(self.socket.send_to(&[0x55; 64], peer));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Free ports on loopback, each given out once.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::sync::Mutex;
+
+use anyhow::{Result, bail};
+
+/// IPv4 loopback.
+pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// IPv6 loopback.
+pub const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// Below the range that the kernel takes outgoing ports from, so that no connection of a test
+/// that runs at the same time can sit on the port.
+const RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// One abstract unix socket a port: a reservation that other test processes see, and that the
+/// kernel gives back when this process ends, however it ends.
+static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+
+/// A port that nobody listens on, TCP or UDP, and that no other caller gets while this process
+/// lives.
+pub fn free_port(ip: IpAddr) -> Result<u16> {
+    let first = starting_point();
+    let ports = RANGE.cycle_from(first);
+    for port in ports {
+        if !is_free(SocketAddr::new(ip, port)) {
+            continue;
+        }
+        let Ok(reservation) = reserve(port) else { continue };
+        let mut reserved = RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        reserved.push(reservation);
+        return Ok(port);
+    }
+    bail!("no free port in {RANGE:?} on {ip}");
+}
+
+/// A free address on `ip`; see [`free_port`].
+pub fn free_address(ip: IpAddr) -> Result<SocketAddr> {
+    Ok(SocketAddr::new(ip, free_port(ip)?))
+}
+
+trait CycleFrom {
+    fn cycle_from(&self, first: u16) -> impl Iterator<Item = u16>;
+}
+
+impl CycleFrom for std::ops::Range<u16> {
+    fn cycle_from(&self, first: u16) -> impl Iterator<Item = u16> {
+        (first..self.end).chain(self.start..first)
+    }
+}
+
+/// Different processes start to look at different places, to find a free port at once.
+fn starting_point() -> u16 {
+    let spread = u32::from(RANGE.end - RANGE.start);
+    let offset = std::process::id().wrapping_mul(977) % spread;
+    RANGE.start + u16::try_from(offset).unwrap_or(0)
+}
+
+fn is_free(address: SocketAddr) -> bool {
+    TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+}
+
+fn reserve(port: u16) -> std::io::Result<UnixListener> {
+    let name = format!("ipfix-balancer-tests-port-{port}");
+    UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_given_out_once() {
+        let ports: std::collections::BTreeSet<_> =
+            (0..20).map(|_| free_port(V4).unwrap()).collect();
+        assert_eq!(ports.len(), 20);
+        assert!(ports.iter().all(|port| RANGE.contains(port)));
+    }
+
+    #[test]
+    fn a_taken_port_is_not_free() {
+        let holder = UdpSocket::bind((V6, 0)).unwrap();
+        assert!(!is_free(holder.local_addr().unwrap()));
+    }
+}
