@@ -6,8 +6,12 @@
 //! comes: no record is parsed, and what was lost on the way here shows at exactly one collector, as
 //! a gap of the right size. All arithmetic is modulo 2^32.
 
-/// [`Sequence::holder`] while no destination has the last message.
-pub const NOBODY: u32 = u32::MAX;
+/// [`Sequence::holder`] before the first message is given: what was lost until then shows at the
+/// destination that gets it.
+pub const FIRST: u32 = u32::MAX;
+/// [`Sequence::holder`] when the destination that had the last message is no more: its records are
+/// nobody's.
+pub const GONE: u32 = u32::MAX - 1;
 
 /// The incoming number line of one (exporter session, observation domain).
 ///
@@ -18,20 +22,23 @@ pub const NOBODY: u32 = u32::MAX;
 pub struct Sequence {
     /// Incoming number up to which every record has been credited.
     pub credited: u32,
-    /// Destination that gets the credit for what follows, or [`NOBODY`].
+    /// Destination that gets the credit for what follows, or [`FIRST`], or [`GONE`].
     pub holder: u32,
 }
 
 impl Sequence {
     /// A line that starts at `sequence`, the number of the first message seen.
     pub fn starting_at(sequence: u32) -> Sequence {
-        Sequence { credited: sequence, holder: NOBODY }
+        Sequence { credited: sequence, holder: FIRST }
     }
 
     /// Credits the records before `sequence`, the number of a message that has just come, to the
     /// destination that had the last one.
     #[inline]
     pub fn credit(&mut self, outgoing: &mut [u32], sequence: u32) {
+        if self.holder == FIRST {
+            return;
+        }
         let records = sequence.wrapping_sub(self.credited);
         if let Some(number) = outgoing.get_mut(self.holder as usize) {
             *number = number.wrapping_add(records);
@@ -43,6 +50,9 @@ impl Sequence {
     /// `None` where there is no such destination.
     #[inline]
     pub fn give(&mut self, outgoing: &mut [u32], sequence: u32, destination: u32) -> Option<u32> {
+        if self.holder == FIRST {
+            self.holder = destination;
+        }
         self.credit(outgoing, sequence);
         let number = *outgoing.get(destination as usize)?;
         self.holder = destination;
@@ -92,6 +102,26 @@ mod tests {
         line.give(&mut out, 30, 1);
         assert_eq!(line.give(&mut out, 40, 0), Some(30));
         assert_eq!(out, [30, 10]);
+    }
+
+    #[test]
+    fn loss_before_the_first_message_given_shows_at_who_gets_it() {
+        let mut out = [0; 2];
+        let mut line = Sequence::starting_at(7);
+        line.credit(&mut out, 7);
+        line.skip(2);
+        line.credit(&mut out, 12);
+        assert_eq!(line.give(&mut out, 12, 1), Some(3));
+    }
+
+    #[test]
+    fn a_destination_that_is_gone_takes_its_records_along() {
+        let mut out = [0; 2];
+        let mut line = Sequence::starting_at(0);
+        line.give(&mut out, 0, 0);
+        line.holder = GONE;
+        assert_eq!(line.give(&mut out, 5, 1), Some(0));
+        assert_eq!(out, [0, 0]);
     }
 
     #[test]

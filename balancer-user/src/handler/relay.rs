@@ -453,26 +453,12 @@ impl Relay {
             if is_udp {
                 self.router.set_limit(target, datagram_limit);
             }
-            if !first {
-                self.resume(target);
+            if !first && let Some(outlet) = self.outlets.get_mut(target) {
+                outlet.queue_mut().resume(&mut self.router, target);
             }
         }
         self.flush_one(id);
         self.release();
-    }
-
-    fn resume(&mut self, target: usize) {
-        let Some(outlet) = self.outlets.get_mut(target) else { return };
-        let heads = outlet.queue().heads();
-        let waiting: Vec<u32> = heads.iter().map(|(header, _)| header.domain).collect();
-        let mut preambles = Vec::new();
-        for (header, before) in &heads {
-            let (messages, records) = self.router.preamble(target, header, before.as_ref());
-            outlet.queue_mut().renumber(header.domain, records);
-            preambles.extend(messages);
-        }
-        outlet.queue_mut().push_front(preambles);
-        self.router.reconnected(target, &waiting);
     }
 
     /// The transport session is over, or could not be made.

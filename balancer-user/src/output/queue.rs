@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes, BytesMut};
 use common::message::{HEADER_LEN, Header, set_sequence};
 
-use crate::session::Before;
+use crate::session::{Before, Router};
 
 /// One message, or a run of messages that came and leave together.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Queue {
     }
 
     /// Puts messages ahead of everything. Not while the first entry is half written.
-    pub fn push_front(&mut self, messages: Vec<Bytes>) {
+    fn push_front(&mut self, messages: Vec<Bytes>) {
         for bytes in messages.into_iter().rev() {
             self.bytes += bytes.len();
             let entry = Entry {
@@ -141,9 +141,24 @@ impl Queue {
         whole
     }
 
+    /// A new transport session to `target` begins: puts ahead what a collector needs to decode the
+    /// waiting messages, and tells the router that everything else has to be repeated.
+    pub fn resume(&mut self, router: &mut Router, target: usize) {
+        let heads = self.heads();
+        let waiting: Vec<u32> = heads.iter().map(|(header, _)| header.domain).collect();
+        let mut preambles = Vec::new();
+        for (header, before) in &heads {
+            let (messages, records) = router.preamble(target, header, before.as_ref());
+            self.renumber(header.domain, records);
+            preambles.extend(messages);
+        }
+        self.push_front(preambles);
+        router.reconnected(target, &waiting);
+    }
+
     /// The first waiting message of each observation domain, with the templates it was encoded by
     /// where they have changed since.
-    pub fn heads(&self) -> Vec<(Header, Option<Before>)> {
+    fn heads(&self) -> Vec<(Header, Option<Before>)> {
         let mut heads: Vec<(Header, Option<Before>)> = Vec::new();
         for entry in &self.entries {
             for header in headers(&entry.bytes) {
@@ -160,8 +175,9 @@ impl Queue {
         heads
     }
 
-    /// Adds `records` to the sequence numbers of a domain's waiting messages.
-    pub fn renumber(&mut self, domain: u32, records: u32) {
+    /// Adds `records` to the sequence numbers of a domain's waiting messages, which RoundRobin
+    /// never joins to runs.
+    fn renumber(&mut self, domain: u32, records: u32) {
         if records == 0 {
             return;
         }

@@ -165,38 +165,39 @@ impl Domain {
         }
     }
 
-    /// How many options records a destination gets that is brought up to date.
-    pub fn options_count(&self) -> u32 {
-        u32::try_from(self.options.iter().count()).unwrap_or(u32::MAX)
-    }
-
-    /// Every live template, then the latest options records, as messages of at most `limit` bytes
-    /// numbered from `number`. `templates` are the domain's, or those of an earlier time: options
-    /// whose template is not among them are left out. Also says how many records there are.
+    /// Every live template, then the latest options records, as messages of at most `limit` bytes;
+    /// and how many records these are. `number` says for that count what number the first message
+    /// has. `templates` are the domain's, or those of an earlier time: of the options then go only
+    /// those whose template is still the same.
     pub fn state(
         &self,
         templates: &Templates,
         like: &Header,
-        number: u32,
+        number: impl FnOnce(u32) -> u32,
         limit: usize,
-    ) -> Vec<Bytes> {
+    ) -> (Vec<Bytes>, u32) {
+        let unchanged = |id| templates.get(id) == self.templates.get(id);
+        let options: Vec<_> = self.options.iter().filter(|(id, _)| unchanged(*id)).collect();
+        let records = u32::try_from(options.len()).unwrap_or(u32::MAX);
         let like = Header { domain: self.id, ..*like };
-        let mut composer = Composer::new(&like, number, limit);
+        let mut composer = Composer::new(&like, number(records), limit);
         for (kind, _, record) in templates.iter() {
             composer.template(kind.set_id(), record);
         }
-        for (id, record) in self.options.iter() {
+        for (id, record) in options {
             composer.data(id, record);
         }
-        composer.finish()
+        (composer.finish(), records)
     }
 
     /// Follows a change of the destinations; see [`super::Router::reconfigure`].
     pub fn rearrange(&mut self, kept: &[Option<usize>]) {
-        let holder = usize::try_from(self.line.holder).unwrap_or(usize::MAX);
-        let new_holder = kept.iter().position(|old| *old == Some(holder));
-        self.line.holder =
-            new_holder.and_then(|place| u32::try_from(place).ok()).unwrap_or(sequence::NOBODY);
+        if self.line.holder != sequence::FIRST {
+            let holder = usize::try_from(self.line.holder).unwrap_or(usize::MAX);
+            let place = kept.iter().position(|old| *old == Some(holder));
+            let place = place.and_then(|place| u32::try_from(place).ok());
+            self.line.holder = place.unwrap_or(sequence::GONE);
+        }
         let (mut outgoing, mut unsynced) = (Vec::with_capacity(kept.len()), 0);
         for (place, old) in kept.iter().enumerate() {
             outgoing.push(old.and_then(|old| self.outgoing.get(old).copied()).unwrap_or(0));

@@ -206,13 +206,12 @@ impl Router {
         let Some(domain) = place.and_then(|place| self.domains.get_mut(place)) else {
             return (Vec::new(), 0);
         };
-        let records = domain.options_count();
         let templates = before.map_or(&domain.templates, |before| &before.templates);
         if mode == Mode::All {
-            let number = head.sequence.wrapping_sub(records);
-            return (domain.state(templates, head, number, limit), 0);
+            let number = |records| head.sequence.wrapping_sub(records);
+            return (domain.state(templates, head, number, limit).0, 0);
         }
-        let messages = domain.state(templates, head, head.sequence, limit);
+        let (messages, records) = domain.state(templates, head, |_| head.sequence, limit);
         if let Some(number) = domain.outgoing.get_mut(target) {
             *number = number.wrapping_add(records);
         }
@@ -433,13 +432,13 @@ impl Routing<'_> {
         let Some(domain) = self.router.domains.get_mut(place) else { return };
         let Some(next) = next else { return };
         domain.unsynced &= !bit(target);
-        let records = domain.options_count();
-        let number = match mode {
+        let outgoing = domain.outgoing.get(target).copied().unwrap_or_default();
+        let number = |records| match mode {
             // The number of the exporter's next message is given: what is repeated goes before.
             Mode::All => next.wrapping_sub(records),
-            _ => domain.outgoing.get(target).copied().unwrap_or_default(),
+            _ => outgoing,
         };
-        let messages = domain.state(&domain.templates, &self.header, number, limit);
+        let (messages, records) = domain.state(&domain.templates, &self.header, number, limit);
         if let Some(number) = domain.outgoing.get_mut(target) {
             *number = number.wrapping_add(records);
         }
