@@ -1,6 +1,7 @@
 //! Processes that end when their guard does, and a launcher that sets where and how they run.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -46,6 +47,15 @@ pub struct Placement {
     pub nice: i32,
 }
 
+/// Where a process's output goes.
+#[derive(Debug)]
+pub enum Output {
+    /// Where ours goes.
+    Shown,
+    /// Into a file, errors included.
+    File(File),
+}
+
 /// A running process; dropping it ends it, politely first.
 #[derive(Debug)]
 pub struct Process {
@@ -60,14 +70,17 @@ impl Process {
         placement: &Placement,
         program: &Path,
         arguments: impl IntoIterator<Item = OsString>,
-        output: Stdio,
+        output: Output,
     ) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("launch").arg(format!("--nice={}", placement.nice));
         for cpu in &placement.cpus {
             command.arg(format!("--cpu={cpu}"));
         }
-        command.arg("--").arg(program).args(arguments).stdin(Stdio::null()).stdout(output);
+        command.arg("--").arg(program).args(arguments).stdin(Stdio::null());
+        if let Output::File(file) = output {
+            command.stdout(file.try_clone()?).stderr(file);
+        }
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name: name.to_owned(), child })
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use super::case::Route;
 use super::{Mode, Protocol};
-use crate::process::{Placement, Process, wait_until};
+use crate::process::{Output, Placement, Process, wait_until};
 
 /// How long the balancer may take until it is ready.
 const READY: Duration = Duration::from_secs(10);
@@ -30,13 +30,14 @@ pub fn start(
     fs::write(&config, configuration(route, port, destinations)?)?;
     let arguments = ["run".into(), "--config".into(), config.clone().into_os_string()];
     let arguments: [OsString; 3] = arguments;
-    let log = fs::File::create(directory.join("balancer.log"))?;
-    let mut process =
-        Process::start("ipfix-balancer", placement, program, arguments, Stdio::from(log))?;
+    let log = directory.join("balancer.log");
+    let output = Output::File(fs::File::create(&log)?);
+    let mut process = Process::start("ipfix-balancer", placement, program, arguments, output)?;
     wait_until("the balancer is ready", READY, || {
         process.check_running()?;
         Ok(is_ready(program, &config).then_some(()))
-    })?;
+    })
+    .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
     Ok((process, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
 }
 

@@ -28,8 +28,10 @@ pub enum Phase {
     Run = 1,
     /// Data with time stamps.
     Stamp = 2,
-    /// Finish.
+    /// Nothing more.
     Stop = 3,
+    /// The sinks are to end, too.
+    Finish = 4,
 }
 
 /// What a part counts.
@@ -81,7 +83,8 @@ impl Page {
             0 => Phase::Setup,
             1 => Phase::Run,
             2 => Phase::Stamp,
-            _ => Phase::Stop,
+            3 => Phase::Stop,
+            _ => Phase::Finish,
         }
     }
 

@@ -25,8 +25,8 @@ pub fn header(plan: &Plan) {
          loss-free: highest rate with < 0.1 % loss\n"
     );
     println!(
-        "{:<15} {:<9} {:>27} {:>18} {:>10}  verdict",
-        "case", "side", "rate", "cpu us/message", "loss-free"
+        "{:<15} {:<9} {:>27} {:>20} {:>7} {:>10}  verdict",
+        "case", "side", "rate", "cpu us/message", "loss", "loss-free"
     );
 }
 
@@ -78,7 +78,7 @@ impl Report {
                 remarks.insert(0, self.compare(&case, side, relay, usable));
             }
             println!(
-                "{:<15} {:<9} {:>9.0} ({:>7.0}-{:>7.0}) {:>6.3} ({:.3}-{:.3}) {:>10}  {}",
+                "{:<15} {:<9} {:>9.0} ({:>7.0}-{:>7.0}) {:>6.3} ({:.3}-{:.3}) {:>6.2}% {:>10}  {}",
                 case.name,
                 name(side.side),
                 side.rate.median,
@@ -87,6 +87,7 @@ impl Report {
                 side.cpu_us.median,
                 side.cpu_us.min,
                 side.cpu_us.max,
+                side.loss().max(0.0) * 100.0,
                 side.loss_free.map(|rate| format!("{rate:.0}")).unwrap_or_default(),
                 remarks.join("; "),
             );
@@ -109,6 +110,9 @@ impl Report {
         let mut text = format!("{rate} rate {ratio:.2} of relay (>= {})", case.target);
         if let (Some(ours), Some(theirs)) = (balancer.loss_free, relay.loss_free) {
             text += &format!(", loss-free {:.2}", ours / theirs.max(1.0));
+        }
+        if case.lossless {
+            text += &format!("; {} without loss", self.judge(balancer.lossless()));
         }
         let cpu = balancer.cpu_us.median / relay.cpu_us.median;
         if case.less_cpu {

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 use super::case::{DESTINATIONS, Route};
 use super::page::{Count, EXPORTER, FIRST_SINK, Page, Phase, RELAY};
 use super::{Mode, Plan, Protocol, cpu, daemon};
-use crate::process::{Placement, Process, wait_until};
+use crate::process::{Output, Placement, Process, wait_until};
 
 /// How long anything of the rig may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -180,6 +179,7 @@ impl Rig {
     /// All times on the way, in nanoseconds, sorted; the sinks end with it.
     pub fn into_times(mut self) -> Result<Vec<u32>> {
         let mut times = Vec::new();
+        self.set_phase(Phase::Finish);
         for place in self.sink_places() {
             let done = self.page.part(place)?;
             wait_until("the sinks end", LIMIT, || Ok((done.read(Count::Done) == 1).then_some(())))?;
@@ -292,7 +292,7 @@ impl Builder<'_> {
         let common = ["bench-part".into(), name.into(), format!("--page={}", page.display())];
         let all = common.into_iter().chain([format!("--protocol={protocol}")]).chain(arguments);
         let program = &self.plan.parts;
-        Process::start(name, placement, program, all.map(OsString::from), Stdio::null())
+        Process::start(name, placement, program, all.map(OsString::from), Output::Shown)
     }
 
     fn listening(&self, place: usize) -> Result<SocketAddr> {

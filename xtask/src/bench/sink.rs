@@ -40,7 +40,7 @@ pub struct Args {
     times: Option<PathBuf>,
 }
 
-/// Takes input until the phase says stop and nothing more comes.
+/// Takes input until the phase says so and nothing more comes.
 pub fn run(args: &Args) -> Result<ExitCode> {
     parts::raise_open_files()?;
     let page = Page::open(&args.page)?;
@@ -148,7 +148,7 @@ fn udp(page: &Page, part: Part<'_>, tally: &mut Tally) -> Result<()> {
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
-                if prompt && page.phase() == Phase::Stop {
+                if prompt && page.phase() == Phase::Finish {
                     return Ok(());
                 }
                 if !prompt {
@@ -175,7 +175,7 @@ fn tcp(page: &Page, part: Part<'_>, tally: &mut Tally) -> Result<()> {
     let mut buffer = vec![0; TCP_BUFFER];
     loop {
         let ready = wait_for_input(&listener, &connections)?;
-        if ready.is_empty() && page.phase() == Phase::Stop {
+        if ready.is_empty() && page.phase() == Phase::Finish {
             return Ok(());
         }
         // Backwards, so that removing one leaves the places of the others.
