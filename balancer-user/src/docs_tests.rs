@@ -7,7 +7,7 @@ use common::reason::Reason;
 use crate::{
     handler::MAX_SESSIONS,
     input::tcp::MESSAGE_TIMEOUT,
-    output::MAX_QUEUE_BYTES,
+    output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
     session::{MAX_DOMAINS, MAX_OPTIONS_BYTES, MAX_TEMPLATE_BYTES},
 };
 
@@ -30,11 +30,12 @@ fn the_bounds_are_those_of_the_code() {
     let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
     let bounds = format!(
         "Per session {} of templates, {} of options records, {MAX_DOMAINS} observation domains; per \
-         session and destination {} of queue; per receiver {MAX_SESSIONS} sessions; per TCP message \
+         session and destination {} of queue, per destination {}; per receiver {MAX_SESSIONS} sessions; per TCP message \
          {} s from its first byte to its last.",
         mib(MAX_TEMPLATE_BYTES),
         mib(MAX_OPTIONS_BYTES),
         mib(MAX_QUEUE_BYTES),
+        mib(MAX_DESTINATION_BYTES),
         MESSAGE_TIMEOUT.as_secs()
     );
     assert!(text.contains(&bounds), "docs/architecture.md lacks: {bounds}");

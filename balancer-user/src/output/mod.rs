@@ -3,5 +3,5 @@
 mod outlet;
 mod queue;
 
-pub use outlet::{Link, MAX_QUEUE_BYTES, Outlet, OutletId};
+pub use outlet::{Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, Outlet, OutletId};
 pub use queue::{Entry, Queue};

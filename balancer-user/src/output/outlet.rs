@@ -22,8 +22,11 @@ use crate::{
     stats::{Counter, DestinationStats},
 };
 
-/// Bytes that may wait for one transport session in memory.
-pub const MAX_QUEUE_BYTES: usize = 16 << 20;
+/// Bytes that may wait for one transport session in memory. At 10 Gbit/s this rides out 50 ms in
+/// which a collector does not run.
+pub const MAX_QUEUE_BYTES: usize = 64 << 20;
+/// Bytes that may wait for one destination in memory, over all its transport sessions.
+pub const MAX_DESTINATION_BYTES: usize = 256 << 20;
 /// Buffers of one vectored write. More make no call cheaper: 256 messages of 1400 bytes exceed
 /// what a socket takes at once.
 const WRITE_BUFFERS: usize = 256;
@@ -136,6 +139,7 @@ impl Outlet {
     /// Whether no more should be put into the queue.
     pub fn is_full(&self) -> bool {
         self.queue.bytes() >= MAX_QUEUE_BYTES
+            || self.stats.queued_bytes.get() >= to_u64(MAX_DESTINATION_BYTES)
     }
 
     /// Puts an entry into the queue. A UDP socket sends a datagram for each entry.

@@ -102,6 +102,8 @@ pub struct Router {
     limits: Vec<usize>,
     domains: Vec<Domain>,
     index: HashMap<u32, usize>,
+    /// Place of the last message's domain: mostly the next one's, too.
+    last_place: usize,
     cursor: usize,
     /// Options records that were not kept since the last look.
     not_kept: u64,
@@ -116,6 +118,7 @@ impl Router {
             shape,
             domains: Vec::new(),
             index: HashMap::new(),
+            last_place: 0,
             cursor: start.checked_rem(destinations).unwrap_or(0),
             not_kept: 0,
         }
@@ -142,7 +145,7 @@ impl Router {
         out: &mut Vec<Delivery>,
     ) -> Result<(), Refusal> {
         let header = Header::read(message).ok_or(Malformed::Length)?;
-        let place = self.index.get(&header.domain).copied();
+        let place = self.place(header.domain);
         let known = place.and_then(|place| self.domains.get(place));
         let contents = examine(message, known.map(|domain| &*domain.templates))?;
         if contents.templates {
@@ -158,6 +161,7 @@ impl Router {
             Some(place) => place,
             None => self.add_domain(&header, outlook.now)?,
         };
+        self.last_place = place;
         let mut routing = Routing {
             router: self,
             place,
@@ -236,6 +240,13 @@ impl Router {
     /// Options records that were not kept since the last call, for want of room.
     pub fn take_not_kept(&mut self) -> u64 {
         std::mem::take(&mut self.not_kept)
+    }
+
+    fn place(&self, domain: u32) -> Option<usize> {
+        match self.domains.get(self.last_place) {
+            Some(last) if last.id == domain => Some(self.last_place),
+            _ => self.index.get(&domain).copied(),
+        }
     }
 
     fn check_template_limit(&self, known: Option<&Domain>, message: &[u8]) -> Result<(), Refusal> {
