@@ -1,7 +1,9 @@
-//! Everything around the balancer that is not the balancer: `cargo xtask setup | test | bench`.
+//! Everything around the balancer that is not the balancer: `cargo xtask setup | test | demo | bench`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people: it prints")]
 
 mod bench;
+mod daemon;
+mod demo;
 mod interrupt;
 mod process;
 mod setup;
@@ -28,6 +30,8 @@ enum Command {
     /// A part of a measurement
     #[command(hide = true, subcommand)]
     BenchPart(bench::PartCommand),
+    /// Show the balancer at work: real captures in, collectors that check what they get
+    Demo(demo::Args),
     /// Start a program on given CPUs; it ends when its parent does
     #[command(hide = true)]
     Launch(process::LaunchArgs),
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::BenchPart(part) => bench::run_part(&part),
+        Command::Demo(args) => demo::run(&args),
         Command::Launch(args) => process::launch(&args),
         Command::Setup => setup::run(),
         Command::Test(args) => test::run(&args),
