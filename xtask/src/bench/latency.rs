@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Plan;
 use super::case::Latency;
 use super::page::Phase;
-use super::rig::{Load, Rig, Side, pause};
+use super::rig::{DISTURBED, Load, Rig, Side, others_between, pause, undisturbed};
 use super::stats::{Spread, percentile};
 
 /// One side's times, in microseconds: the spread of each percentile over the runs.
@@ -16,6 +16,17 @@ pub struct SideResult {
     pub p50_us: Spread,
     pub p99_us: Spread,
     pub p999_us: Spread,
+    /// Runs during which others used the machine.
+    pub disturbed: usize,
+}
+
+/// One run of one side.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    others: f64,
 }
 
 /// The sides of one case.
@@ -31,17 +42,21 @@ pub struct CaseResult {
 pub fn measure(plan: &Plan, case: &Latency) -> Result<CaseResult> {
     let mut sides = vec![Side::Direct, Side::Relay];
     sides.extend(plan.balancer.is_some().then_some(Side::Balancer));
-    let mut runs: Vec<Vec<[f64; 3]>> = vec![Vec::new(); sides.len()];
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); sides.len()];
     for _ in 0..plan.runs {
         for (side, runs) in sides.iter().zip(&mut runs) {
-            runs.push(run(plan, *side, case)?);
+            runs.push(undisturbed(|| {
+                let run = run(plan, *side, case)?;
+                Ok((run, run.others))
+            })?);
         }
     }
     let sides = sides.into_iter().zip(runs).map(|(side, runs)| SideResult {
         side,
-        p50_us: Spread::of(runs.iter().map(|[p50, _, _]| *p50)),
-        p99_us: Spread::of(runs.iter().map(|[_, p99, _]| *p99)),
-        p999_us: Spread::of(runs.iter().map(|[_, _, p999]| *p999)),
+        p50_us: Spread::of(runs.iter().map(|run| run.p50_us)),
+        p99_us: Spread::of(runs.iter().map(|run| run.p99_us)),
+        p999_us: Spread::of(runs.iter().map(|run| run.p999_us)),
+        disturbed: runs.iter().filter(|run| run.others > DISTURBED).count(),
     });
     Ok(CaseResult {
         name: case.name,
@@ -51,14 +66,18 @@ pub fn measure(plan: &Plan, case: &Latency) -> Result<CaseResult> {
     })
 }
 
-fn run(plan: &Plan, side: Side, case: &Latency) -> Result<[f64; 3]> {
+fn run(plan: &Plan, side: Side, case: &Latency) -> Result<Run> {
     let load = Load { rate: case.rate, sessions: 1, times: true };
     let rig = Rig::start(plan, side, &case.route, load)?;
     rig.set_phase(Phase::Run);
     pause(plan.warm_up)?;
     rig.set_phase(Phase::Stamp);
+    let start = rig.snapshot()?;
     pause(plan.window)?;
+    let others = others_between(&start, &rig.snapshot()?);
     rig.drain()?;
     let times = rig.into_times()?;
-    Ok([500, 990, 999].map(|share| f64::from(percentile(&times, share)) / 1000.0))
+    let [p50_us, p99_us, p999_us] =
+        [500, 990, 999].map(|share| f64::from(percentile(&times, share)) / 1000.0);
+    Ok(Run { p50_us, p99_us, p999_us, others })
 }

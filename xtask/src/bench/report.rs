@@ -74,8 +74,7 @@ impl Report {
         for side in &case.sides {
             let mut remarks = remarks(side);
             if let (Side::Balancer, Some(relay)) = (side.side, relay) {
-                let usable = side.load_limited() + relay.load_limited() == 0;
-                remarks.insert(0, self.compare(&case, side, relay, usable));
+                remarks.insert(0, self.compare(&case, side, relay));
             }
             println!(
                 "{:<15} {:<9} {:>9.0} ({:>7.0}-{:>7.0}) {:>6.3} ({:.3}-{:.3}) {:>6.2}% {:>10}  {}",
@@ -100,14 +99,19 @@ impl Report {
         case: &throughput::CaseResult,
         balancer: &throughput::SideResult,
         relay: &throughput::SideResult,
-        usable: bool,
     ) -> String {
-        if !usable {
-            return format!("{}: the load was the limit", self.verdict(&Verdict::NotQuoted));
-        }
         let ratio = balancer.rate.median / relay.rate.median;
-        let rate = self.judge(ratio >= case.target);
-        let mut text = format!("{rate} rate {ratio:.2} of relay (>= {})", case.target);
+        let target = case.target;
+        // Where the load holds the balancer back, its rate is a lower bound: that can show that the
+        // target is reached, and nothing else. The relay's must be its own.
+        let limited = balancer.load_limited() > 0;
+        let mut text = if relay.load_limited() > 0 || (limited && ratio < target) {
+            format!("{} the load was the limit (>= {target})", self.verdict(&Verdict::NotQuoted))
+        } else if limited {
+            format!("{} rate at least {target} of relay, the load was the limit", self.judge(true))
+        } else {
+            format!("{} rate {ratio:.2} of relay (>= {target})", self.judge(ratio >= target))
+        };
         if let (Some(ours), Some(theirs)) = (balancer.loss_free, relay.loss_free) {
             text += &format!(", loss-free {:.2}", ours / theirs.max(1.0));
         }
@@ -136,9 +140,13 @@ impl Report {
                     format!("{verdict} adds {added:.0} us at p99 (< {})", case.target_us)
                 }
             };
+            let disturbed = match side.disturbed {
+                0 => String::new(),
+                runs => format!("; others used the machine in {runs} runs"),
+            };
             println!(
                 "{:<15} {:<9} p50 {:>5.0} us  p99 {:>5.0} us ({:.0}-{:.0})  p99.9 {:>5.0} us at \
-                 {} messages/s  {verdict}",
+                 {} messages/s  {verdict}{disturbed}",
                 case.name,
                 name(side.side),
                 side.p50_us.median,

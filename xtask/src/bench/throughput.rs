@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::case::{Route, Throughput};
 use super::page::Phase;
-use super::rig::{Faults, Load, Rig, Side, pause};
+use super::rig::{DISTURBED, Faults, Load, Rig, Side, others_between, pause, undisturbed};
 use super::stats::Spread;
 use super::{Plan, Protocol};
 
@@ -19,10 +19,6 @@ const LOAD_AT_EASE: f64 = 0.95;
 const OVERRUN: f64 = 0.02;
 /// Above this share of messages lost at the sinks, the sinks were the limit.
 const SINK_LOSS: f64 = 0.01;
-/// Above this share of the machine taken by others a run says little.
-const DISTURBED: f64 = 0.1;
-/// How often a disturbed run is repeated before it counts all the same.
-const REPEATS: u32 = 3;
 /// Loss that still counts as none.
 const NO_LOSS: f64 = 0.001;
 /// Steps of the search for the highest rate without loss.
@@ -99,7 +95,7 @@ pub fn measure(plan: &Plan, case: &Throughput) -> Result<CaseResult> {
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(); sides.len()];
     for _ in 0..plan.runs {
         for (side, runs) in sides.iter().zip(&mut runs) {
-            runs.push(undisturbed_run(plan, *side, &case.route)?);
+            runs.push(undisturbed(|| run(plan, *side, &case.route).map(|run| (run, run.others)))?);
         }
     }
     let mut results = Vec::new();
@@ -117,21 +113,6 @@ pub fn measure(plan: &Plan, case: &Throughput) -> Result<CaseResult> {
     Ok(CaseResult { name, target, less_cpu, lossless, sides: results })
 }
 
-/// Runs again while others use the machine, but not for ever.
-fn undisturbed_run(plan: &Plan, side: Side, route: &Route) -> Result<Run> {
-    let mut best = run(plan, side, route)?;
-    for _ in 0..REPEATS {
-        if best.others <= DISTURBED {
-            break;
-        }
-        let next = run(plan, side, route)?;
-        if next.others < best.others {
-            best = next;
-        }
-    }
-    Ok(best)
-}
-
 fn run(plan: &Plan, side: Side, route: &Route) -> Result<Run> {
     let rig = Rig::start(plan, side, route, Load { rate: 0, sessions: 1, times: false })?;
     rig.set_phase(Phase::Run);
@@ -146,7 +127,6 @@ fn run(plan: &Plan, side: Side, route: &Route) -> Result<Run> {
     let received = float(end.received - start.received);
     let measured = (end.measured_cpu - start.measured_cpu).as_secs_f64();
     let rig_cpu = end.rig_cpu.saturating_sub(start.rig_cpu);
-    let others = (end.machine_cpu - start.machine_cpu).saturating_sub(rig_cpu);
     let loss = 1.0 - float(received_in_all) / float(sent_in_all * u64::from(copies)).max(1.0);
     let sink_loss = float(faults.sink_drops) / float(received_in_all).max(1.0);
     let busy = measured / seconds;
@@ -162,7 +142,7 @@ fn run(plan: &Plan, side: Side, route: &Route) -> Result<Run> {
         busy,
         load_busy,
         loss,
-        others: others.as_secs_f64() / seconds,
+        others: others_between(&start, &end),
         load_limited: side != Side::Direct && (!fair || sink_loss >= SINK_LOSS),
         faults,
     })
