@@ -12,6 +12,7 @@
 
 pub mod collector;
 pub mod corpus;
+pub mod daemon;
 pub mod decode;
 pub mod exporter;
 pub mod net;

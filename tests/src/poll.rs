@@ -8,9 +8,20 @@ use anyhow::{Result, bail};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 const STEP: Duration = Duration::from_millis(5);
+/// For checks that look at everything that has arrived.
+const CHECK_STEP: Duration = Duration::from_millis(25);
 
 /// Polls `probe` until it gives a value, or fails with `what` once `limit` has passed.
-pub fn until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+pub fn until<T>(limit: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> Result<T> {
+    every(STEP, limit, what, probe)
+}
+
+fn every<T>(
+    step: Duration,
+    limit: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Option<T>,
+) -> Result<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = probe() {
@@ -19,13 +30,26 @@ pub fn until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T
         if Instant::now() >= deadline {
             bail!("not within {limit:?}: {what}");
         }
-        std::thread::sleep(STEP);
+        std::thread::sleep(step);
     }
 }
 
 /// [`until`] for a condition, with [`PATIENCE`].
 pub fn wait(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
     until(PATIENCE, what, || condition().then_some(()))
+}
+
+/// Polls a check until it holds; once [`PATIENCE`] has passed, its last error is the result.
+pub fn until_ok(mut check: impl FnMut() -> Result<()>) -> Result<()> {
+    let mut last = None;
+    let held = every(CHECK_STEP, PATIENCE, "the check holds", || match check() {
+        Ok(()) => Some(()),
+        Err(error) => {
+            last = Some(error);
+            None
+        }
+    });
+    held.map_err(|late| last.unwrap_or(late))
 }
 
 /// Waits until `value` has not changed for `quiet`: for "nothing more arrives", which no

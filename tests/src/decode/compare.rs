@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::{Decoded, Record};
+use super::{Decoded, Problem, Record};
 
 /// How often each record is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,13 +67,44 @@ pub fn round_robin(sent: &Decoded, received: &[Decoded]) -> Result<()> {
         if let Some(problem) = destination.problems.first() {
             bail!("destination {index}: {problem}, and {} more", destination.problems.len() - 1);
         }
+    }
+    records_once(sent, received)?;
+    sent.domains.keys().try_for_each(|domain| sequence_numbers(*domain, sent, received))
+}
+
+/// The part of [`round_robin`] that holds for exporters with gaps and missing templates as well:
+/// every flow record at exactly one destination, every template and options record at each, and as
+/// many data sets without a template as the exporter sent.
+pub fn records_once(sent: &Decoded, received: &[Decoded]) -> Result<()> {
+    for (index, destination) in received.iter().enumerate() {
         let options = Tally::of(sent.options()).difference(&Tally::of(destination.options()));
         ensure!(options.is_none(), "destination {index}, options records: {options}");
+        templates_arrived(sent, destination).with_context(|| format!("destination {index}"))?;
+        let malformed = |problem: &&Problem| matches!(problem, Problem::Malformed { .. });
+        if let Some(problem) = destination.problems.iter().find(malformed) {
+            bail!("destination {index}: {problem}");
+        }
     }
     let all = Tally::of(received.iter().flat_map(Decoded::flows));
     let flows = Tally::of(sent.flows()).difference(&all);
     ensure!(flows.is_none(), "flow records over all destinations: {flows}");
-    sent.domains.keys().try_for_each(|domain| sequence_numbers(*domain, sent, received))
+    let unknown: usize = received.iter().map(Decoded::unknown_templates).sum();
+    let expected = sent.unknown_templates();
+    ensure!(unknown == expected, "{unknown} data sets without a template, {expected} were sent");
+    Ok(())
+}
+
+/// More of them is no fault: a destination that connects anew gets them again.
+fn templates_arrived(sent: &Decoded, received: &Decoded) -> Result<()> {
+    let counts = [
+        ("templates", sent.templates, received.templates),
+        ("options templates", sent.options_templates, received.options_templates),
+        ("withdrawals", sent.withdrawals, received.withdrawals),
+    ];
+    for (what, sent, received) in counts {
+        ensure!(received >= sent, "{received} {what} of {sent}");
+    }
+    Ok(())
 }
 
 fn sequence_numbers(domain: u32, sent: &Decoded, received: &[Decoded]) -> Result<()> {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-pub use compare::{Difference, Tally, round_robin};
+pub use compare::{Difference, Tally, records_once, round_robin};
 pub use template::Layout;
 
 use crate::wire;
@@ -151,6 +151,20 @@ pub fn session<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Decoded
         decoder.feed(message.as_ref());
     }
     decoder.finish()
+}
+
+/// For each message of a session, whether it takes a turn in RoundRobin: whether there is
+/// anything in it besides templates and options (a data set without a template counts as flows).
+pub fn turns<M: AsRef<[u8]>>(messages: impl IntoIterator<Item = M>) -> Vec<bool> {
+    let mut decoder = Decoder::default();
+    let mut seen = 0;
+    let turn = |message: M| {
+        decoder.feed(message.as_ref());
+        let flows: usize = decoder.decoded.domains.values().map(|domain| domain.flows).sum();
+        let now = flows + decoder.decoded.unknown_templates();
+        std::mem::replace(&mut seen, now) < now
+    };
+    messages.into_iter().map(turn).collect()
 }
 
 /// Decodes a transport session message by message.

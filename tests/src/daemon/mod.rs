@@ -1,0 +1,198 @@
+//! Runs `ipfix-balancer` with a generated configuration in a folder of its own.
+
+mod binary;
+mod config;
+mod status;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+pub use binary::path as binary;
+pub use config::{Mode, Receiver, render};
+pub use status::{DestinationStatus, ReceiverStatus, Status};
+
+use crate::poll;
+
+/// How long a daemon that is dropped may take to end in order, before it is killed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A running daemon. Dropped, it is ended, and its folder removed.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    folder: TempDir,
+}
+
+/// What a command printed, and its exit code.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Daemon {
+    /// Starts a daemon with these receivers, and waits until it answers.
+    pub fn start(receivers: &[Receiver]) -> Result<Self> {
+        Self::start_with(&render(receivers))
+    }
+
+    /// Starts a daemon with this configuration text, and waits until it answers.
+    pub fn start_with(text: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ipfix-balancer-").tempdir()?;
+        std::fs::write(config_in(folder.path()), text)?;
+        let log = File::create(log_in(folder.path()))?;
+        let child = Command::new(binary()?)
+            .args(["run", "--config"])
+            .arg(config_in(folder.path()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("start the daemon")?;
+        let mut daemon = Self { child, folder };
+        daemon.wait_until_ready()?;
+        Ok(daemon)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let ended = poll::until(poll::PATIENCE, "the daemon answers `status`", || {
+            let ended = self.child.try_wait().ok().flatten();
+            (ended.is_some() || self.status().is_ok()).then_some(ended)
+        });
+        match ended {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => bail!("the daemon ended at start ({status}):\n{}", self.log()),
+            Err(error) => Err(error.context(format!("its log:\n{}", self.log()))),
+        }
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        config_in(self.folder.path())
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_in(self.folder.path())).unwrap_or_default()
+    }
+
+    /// Waits until the log has a line that contains all of `words`, in any letter case.
+    pub fn wait_for_log(&self, words: &[&str]) -> Result<String> {
+        let has = |line: &&str| {
+            let line = line.to_lowercase();
+            words.iter().all(|word| line.contains(&word.to_lowercase()))
+        };
+        poll::until(poll::PATIENCE, &format!("a line with {words:?} in the log"), || {
+            self.log().lines().find(has).map(str::to_owned)
+        })
+        .map_err(|error| error.context(self.log()))
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What `status --json` says.
+    pub fn status(&self) -> Result<Status> {
+        let outcome = self.command(&["status", "--json"])?;
+        if outcome.code != 0 {
+            bail!("status: exit code {}: {}", outcome.code, outcome.stderr);
+        }
+        Status::parse(&outcome.stdout)
+    }
+
+    /// Waits until a receiver's status satisfies `condition`.
+    pub fn wait_for(
+        &self,
+        receiver: &str,
+        what: &str,
+        condition: impl Fn(&ReceiverStatus) -> bool,
+    ) -> Result<()> {
+        let seen = || self.status().and_then(|status| status.receiver(receiver)).ok();
+        poll::wait(&format!("{receiver}: {what}"), || seen().is_some_and(|now| condition(&now)))
+            .map_err(|error| error.context(format!("status {:?}\nlog:\n{}", seen(), self.log())))
+    }
+
+    /// Replaces the configuration file, and nothing else.
+    pub fn edit(&self, receivers: &[Receiver]) -> Result<()> {
+        Ok(std::fs::write(self.config(), render(receivers))?)
+    }
+
+    /// `ipfix-balancer reload`.
+    pub fn reload(&self) -> Result<Outcome> {
+        self.command(&["reload"])
+    }
+
+    /// Runs `ipfix-balancer` with these arguments and this daemon's `--config`.
+    pub fn command(&self, arguments: &[&str]) -> Result<Outcome> {
+        command(arguments, &self.config())
+    }
+
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+    }
+
+    /// Waits for the daemon to end by itself.
+    pub fn wait_for_exit(&mut self) -> Result<ExitStatus> {
+        self.exit_within(poll::PATIENCE).map_err(|error| error.context(self.log()))
+    }
+
+    fn exit_within(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let child = &mut self.child;
+        poll::until(limit, "the daemon ended", || child.try_wait().ok().flatten())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The only place where a failed test can still show it.
+            let mut stderr = std::io::stderr().lock();
+            drop(std::io::Write::write_all(&mut stderr, self.log().as_bytes()));
+        }
+        // Either may find that it has ended already.
+        drop(self.signal(Signal::SIGTERM));
+        if self.exit_within(GRACE).is_err() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// Runs `ipfix-balancer` with these arguments and `--config`, and waits for its end.
+pub fn command(arguments: &[&str], config: &Path) -> Result<Outcome> {
+    let mut command = Command::new(binary()?);
+    command.args(arguments).arg("--config").arg(config);
+    outcome(&mut command)
+}
+
+/// Runs a command to its end.
+pub fn outcome(command: &mut Command) -> Result<Outcome> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    Ok(Outcome {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+fn config_in(folder: &Path) -> PathBuf {
+    folder.join("balancer.env")
+}
+
+fn log_in(folder: &Path) -> PathBuf {
+    folder.join("log")
+}

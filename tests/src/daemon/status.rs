@@ -1,0 +1,103 @@
+//! What `status --json` says: the only place that knows its form.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+/// The answer of a running daemon.
+#[derive(Clone, Debug)]
+pub struct Status(Value);
+
+/// One receiver of it.
+#[derive(Clone, Debug)]
+pub struct ReceiverStatus(Value);
+
+/// One destination of a receiver.
+#[derive(Clone, Debug)]
+pub struct DestinationStatus(Value);
+
+impl Status {
+    pub(super) fn parse(json: &str) -> Result<Self> {
+        Ok(Self(serde_json::from_str(json).context("status is no JSON")?))
+    }
+
+    /// The receiver with this name, for example `FULLFLOW[0]`.
+    pub fn receiver(&self, name: &str) -> Result<ReceiverStatus> {
+        let receivers = self.0.get("receivers").and_then(Value::as_array);
+        let named = |receiver: &&Value| receiver.get("name").is_some_and(|found| found == name);
+        let found = receivers.and_then(|receivers| receivers.iter().find(named));
+        Ok(ReceiverStatus(found.with_context(|| format!("no {name} in status"))?.clone()))
+    }
+}
+
+impl ReceiverStatus {
+    /// Exporter sessions now.
+    pub fn sessions(&self) -> u64 {
+        number(&self.0, "sessions")
+    }
+
+    /// Messages received.
+    pub fn messages(&self) -> u64 {
+        number(&self.0, "messages")
+    }
+
+    /// What was dropped, refused or closed for `reason`.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        dropped(&self.0, reason)
+    }
+
+    /// What was dropped for any reason.
+    pub fn dropped_in_all(&self) -> u64 {
+        dropped_in_all(&self.0)
+    }
+
+    /// The destinations in the configuration's order.
+    pub fn destinations(&self) -> Vec<DestinationStatus> {
+        let list = self.0.get("destinations").and_then(Value::as_array);
+        list.into_iter().flatten().cloned().map(DestinationStatus).collect()
+    }
+
+    /// True if every destination is in this state.
+    pub fn all_destinations_are(&self, state: &str) -> bool {
+        self.destinations().iter().all(|destination| destination.state() == state)
+    }
+}
+
+impl DestinationStatus {
+    /// `idle`, `connecting`, `up`, `partly` or `down`.
+    pub fn state(&self) -> String {
+        self.0.get("state").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// Messages sent.
+    pub fn messages(&self) -> u64 {
+        number(&self.0, "messages")
+    }
+
+    /// Octets that wait in memory.
+    pub fn queued(&self) -> u64 {
+        number(&self.0, "queued_bytes")
+    }
+
+    /// What was dropped for `reason`.
+    pub fn dropped(&self, reason: &str) -> u64 {
+        dropped(&self.0, reason)
+    }
+
+    /// What was dropped for any reason.
+    pub fn dropped_in_all(&self) -> u64 {
+        dropped_in_all(&self.0)
+    }
+}
+
+fn number(value: &Value, field: &str) -> u64 {
+    value.get(field).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn dropped(value: &Value, reason: &str) -> u64 {
+    value.get("dropped").map_or(0, |counts| number(counts, reason))
+}
+
+fn dropped_in_all(value: &Value) -> u64 {
+    let counts = value.get("dropped").and_then(Value::as_object);
+    counts.into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
+}
