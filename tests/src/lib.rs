@@ -5,6 +5,7 @@
 //! - [`collector`]: receives it, well-behaved or not, and keeps what every session brought;
 //! - [`decode`]: judges what a session brought: records, unknown templates, sequence gaps;
 //! - [`daemon`]: runs `ipfix-balancer` with a generated configuration;
+//! - [`setup`]: a daemon with its collectors, for tests;
 //! - [`tools`]: runs collectors and decoders of other projects;
 //! - [`net`], [`pcap`], [`poll`], [`wire`]: free ports, capture files, waiting, byte access.
 //!
@@ -18,4 +19,5 @@ pub mod exporter;
 pub mod net;
 pub mod pcap;
 pub mod poll;
+pub mod setup;
 pub mod wire;

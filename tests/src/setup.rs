@@ -1,0 +1,99 @@
+//! The usual scene of a test: one receiver, its collectors, and exporters on demand.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+
+use crate::collector::{Collector, Manners, Protocol, Session};
+use crate::daemon::{Daemon, Mode, Receiver};
+use crate::exporter::{Exporter, TcpExporter, UdpExporter};
+use crate::net::{V4, free_address};
+
+/// A daemon with one receiver, `FULLFLOW[0]`, and its collectors.
+#[derive(Debug)]
+pub struct Setup {
+    /// The daemon.
+    pub daemon: Daemon,
+    /// Its receiver, as configured.
+    pub receiver: Receiver,
+    /// The receiver's destinations, in order.
+    pub collectors: Vec<Collector>,
+    input: Protocol,
+}
+
+impl Setup {
+    /// `count` well-behaved collectors, all on IPv4.
+    pub fn new(mode: Mode, input: Protocol, output: Protocol, count: usize) -> Result<Self> {
+        Self::with(mode, (input, V4), Collector::several(count, output, V4)?)
+    }
+
+    /// One collector for each of `manners`, all on IPv4.
+    pub fn mannered(
+        mode: Mode,
+        input: Protocol,
+        output: Protocol,
+        manners: &[Manners],
+    ) -> Result<Self> {
+        let start = |manners: &Manners| Collector::with_manners(output, V4, *manners);
+        Self::with(mode, (input, V4), manners.iter().map(start).collect::<Result<_>>()?)
+    }
+
+    /// These collectors, and a receiver on a free port of an address.
+    pub fn with(mode: Mode, input: (Protocol, IpAddr), collectors: Vec<Collector>) -> Result<Self> {
+        let receiver = Receiver::new(mode, input.0, free_address(input.1)?).to(&collectors);
+        let daemon = Daemon::start(std::slice::from_ref(&receiver))?;
+        Ok(Self { daemon, receiver, collectors, input: input.0 })
+    }
+
+    /// Opens an exporter session.
+    pub fn exporter(&self) -> Result<Exporter> {
+        Exporter::connect(self.input, self.receiver.address())
+    }
+
+    /// Opens an exporter session over TCP.
+    pub fn tcp(&self) -> Result<TcpExporter> {
+        TcpExporter::connect(self.receiver.address())
+    }
+
+    /// Opens an exporter session over UDP.
+    pub fn udp(&self) -> Result<UdpExporter> {
+        UdpExporter::connect(self.receiver.address())
+    }
+
+    /// Waits until every destination is connected, so that each has its turns from the first
+    /// message on.
+    pub fn wait_until_up(&self) -> Result<()> {
+        self.daemon.wait_for(&self.receiver.name(), "every destination is up", |receiver| {
+            receiver.all_destinations_are("up")
+        })
+    }
+
+    /// Waits until the receiver has counted at least `count` for `reason`.
+    pub fn wait_for_drops(&self, reason: &str, count: u64) -> Result<()> {
+        let what = format!("{count} dropped: {reason}");
+        self.daemon.wait_for(&self.receiver.name(), &what, |now| now.dropped(reason) >= count)
+    }
+
+    /// What the receiver has dropped so far, for any reason.
+    pub fn dropped(&self) -> Result<u64> {
+        Ok(self.daemon.status()?.receiver(&self.receiver.name())?.dropped_in_all())
+    }
+
+    /// The first session of the first collector.
+    pub fn first_session(&self) -> Result<Session> {
+        let session = self.collectors.first().and_then(|first| first.sessions().into_iter().next());
+        session.context("the first collector has no session")
+    }
+
+    /// Each collector's only session, in the collectors' order.
+    pub fn only_sessions(&self) -> Result<Vec<Session>> {
+        self.collectors.iter().map(only_session).collect()
+    }
+}
+
+fn only_session(collector: &Collector) -> Result<Session> {
+    let mut sessions = collector.sessions();
+    let count = sessions.len();
+    anyhow::ensure!(count == 1, "{count} sessions at {} instead of one", collector.address());
+    sessions.pop().context("no session")
+}
