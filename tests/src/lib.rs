@@ -20,4 +20,5 @@ pub mod net;
 pub mod pcap;
 pub mod poll;
 pub mod setup;
+pub mod tools;
 pub mod wire;

@@ -1,0 +1,47 @@
+//! `ipfixDump` of libfixbuf.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::program;
+use crate::daemon::outcome;
+
+/// What `ipfixDump --stats` says of a stream of messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// Messages; those without sets are not counted.
+    pub messages: u64,
+    /// Data and options records.
+    pub records: u64,
+    /// Template and options template records.
+    pub templates: u64,
+    /// Warnings: sequence numbers, sets without a template.
+    pub complaints: Vec<String>,
+}
+
+/// Has `ipfixDump` read a stream of messages as an IPFIX file.
+pub fn ipfix_dump(stream: &[u8]) -> Result<Dump> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), stream)?;
+    let mut command = Command::new(program("ipfixDump", "libfixbuf-tools")?);
+    command.args(["--yaf", "--stats", "--in"]).arg(file.path());
+    let outcome = outcome(&mut command)?;
+    ensure!(outcome.code == 0, "ipfixDump: {}{}", outcome.stdout, outcome.stderr);
+    let complaints = outcome.stderr.lines().filter(|line| line.contains("WARNING"));
+    let complaints = complaints.map(str::to_owned).collect();
+    let counts = counts(&outcome.stdout).with_context(|| outcome.stdout.clone())?;
+    Ok(Dump { complaints, ..counts })
+}
+
+/// From `*** File Stats: 67 Messages, 3979 Data Records, 8 Template Records ***`.
+fn counts(output: &str) -> Option<Dump> {
+    let line = output.lines().find_map(|line| line.split_once("File Stats:"))?.1;
+    let mut numbers = line.split_whitespace().filter_map(|word| word.parse().ok());
+    Some(Dump {
+        messages: numbers.next()?,
+        records: numbers.next()?,
+        templates: numbers.next()?,
+        complaints: Vec::new(),
+    })
+}

@@ -1,0 +1,102 @@
+//! A tool that runs in the background, with its output in a file.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::poll;
+
+/// A running tool in a process group of its own, ended with all its children when dropped.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Process {
+    /// Starts what `command` makes of a folder for the tool's files.
+    pub(super) fn start(command: impl FnOnce(&Path) -> Result<Command>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ipfix-tool-").tempdir()?;
+        let mut command = command(folder.path())?;
+        let output = File::create(folder.path().join("output"))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{command:?}"))?;
+        Ok(Self { child, folder })
+    }
+
+    /// The tool's files.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Everything it has printed.
+    pub(super) fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
+    }
+
+    /// Waits until it has printed `text`; fails at once if it ends before.
+    pub(super) fn wait_for_output(&mut self, text: &str) -> Result<()> {
+        let found = poll::until(poll::PATIENCE, &format!("`{text}` in the output"), || {
+            let ended = self.child.try_wait().ok().flatten();
+            (ended.is_some() || self.output().contains(text)).then_some(())
+        });
+        if found.is_err() || !self.output().contains(text) {
+            bail!("no `{text}` in the tool's output:\n{}", self.output());
+        }
+        Ok(())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(super) fn end(&mut self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        let child = &mut self.child;
+        poll::until(poll::PATIENCE, "the tool ended", || child.try_wait().ok().flatten())?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(killpg(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Either may find that it has ended already.
+        drop(self.signal(Signal::SIGKILL));
+        drop(self.child.wait());
+    }
+}
+
+/// Octets that wait in the UDP socket bound to `address` (IPv4), none if there is no such socket.
+pub(super) fn udp_backlog(address: SocketAddr) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/udp").ok()?;
+    let port = format!(":{:04X}", address.port());
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(1).filter(|local| local.ends_with(&port))?;
+        let (_, received) = fields.nth(2)?.split_once(':')?;
+        u64::from_str_radix(received, 16).ok()
+    })
+}
+
+/// Waits until somebody listens on `address`.
+pub(super) fn wait_until_bound(address: SocketAddr) -> Result<()> {
+    poll::wait(&format!("somebody listens on {address}"), || udp_backlog(address).is_some())
+}
+
+/// Waits until the socket on `address` has been read empty.
+pub(super) fn wait_until_read(address: SocketAddr) -> Result<()> {
+    poll::wait(&format!("{address} is read empty"), || udp_backlog(address) == Some(0))
+}

@@ -1,0 +1,56 @@
+//! `tshark` of Wireshark.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use super::program;
+use crate::daemon::outcome;
+use crate::pcap;
+
+/// IPFIX's registered port, which the capture is written with.
+const PORT: u16 = 4739;
+
+/// What `tshark` says of the messages of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dissection {
+    /// Data and options records.
+    pub records: usize,
+    /// Templates and options templates.
+    pub templates: usize,
+    /// Sets without a template.
+    pub without_template: usize,
+    /// Packets that it calls malformed.
+    pub malformed: usize,
+}
+
+/// Has `tshark` dissect messages, each as a datagram of one session.
+pub fn tshark(messages: &[Vec<u8>]) -> Result<Dissection> {
+    let file = tempfile::Builder::new().suffix(".pcap").tempfile()?;
+    std::fs::write(file.path(), pcap::from_udp_payloads(messages, PORT)?)?;
+    let mut command = Command::new(program("tshark", "tshark")?);
+    // No name resolution, no configuration of whoever runs the test.
+    command.args(["-n", "-C", "Default", "-d", &format!("udp.port=={PORT},cflow"), "-V", "-r"]);
+    let outcome = outcome(command.arg(file.path()))?;
+    ensure!(outcome.code == 0, "tshark: {}", outcome.stderr);
+    Ok(count(&outcome.stdout))
+}
+
+fn count(text: &str) -> Dissection {
+    let mut found = Dissection::default();
+    for line in text.lines().map(str::trim_start) {
+        let numbered = line.strip_prefix("Flow ").is_some_and(starts_with_digit);
+        let template =
+            line.starts_with("Template (Id = ") || line.starts_with("Options Template (Id = ");
+        found.records += usize::from(numbered);
+        found.templates += usize::from(template);
+        found.without_template +=
+            usize::from(line.starts_with("Data (") && line.ends_with("no template found"));
+        found.malformed += usize::from(line.starts_with("[Malformed Packet"));
+    }
+    found
+}
+
+fn starts_with_digit(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit())
+}
