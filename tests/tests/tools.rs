@@ -36,6 +36,23 @@ fn nfcapd_counts_exactly_and_notices_a_gap() {
     }
 }
 
+/// Why the tests with these two send no options data: each options record is a sequence error to
+/// them, without any balancer.
+#[test]
+fn nfcapd_and_nfacctd_do_not_count_options_records() {
+    let mut flows = Flows::new(1);
+    let messages =
+        [flows.templates(), flows.data(2), flows.options_data(3), flows.data(2), flows.data(2)];
+    let nfcapd = Nfcapd::start().unwrap();
+    Exporter::connect(Protocol::Udp, nfcapd.address()).unwrap().send_all(&messages).unwrap();
+    let nfacctd = Nfacctd::start().unwrap();
+    Exporter::connect(Protocol::Udp, nfacctd.address()).unwrap().send_all(&messages).unwrap();
+    for counts in [nfcapd.finish().unwrap(), nfacctd.finish(6).unwrap()] {
+        assert_eq!(counts.flows, 6, "{counts:?}");
+        assert!(!counts.complaints.is_empty(), "it has learnt to count options records");
+    }
+}
+
 #[test]
 fn nfcapd_drops_flows_without_a_template() {
     let nfcapd = Nfcapd::start().unwrap();

@@ -31,7 +31,9 @@ impl Nfacctd {
             command.arg("-f").arg(config);
             Ok(command)
         })?;
+        // Two processes, each with its own beginning.
         process.wait_for_output("waiting for NetFlow/IPFIX data")?;
+        process.wait_for_output("setting object handlers")?;
         Ok(Self { process, address })
     }
 
