@@ -26,13 +26,14 @@ pub fn free_port(ip: IpAddr) -> Result<u16> {
     let first = starting_point();
     let ports = RANGE.cycle_from(first);
     for port in ports {
-        if !is_free(SocketAddr::new(ip, port)) {
-            continue;
-        }
+        // Before it is looked at: looking binds it for a moment, which must not meet its owner.
         let Ok(reservation) = reserve(port) else { continue };
         let mut reserved = RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         reserved.push(reservation);
-        return Ok(port);
+        drop(reserved);
+        if is_free(SocketAddr::new(ip, port)) {
+            return Ok(port);
+        }
     }
     bail!("no free port in {RANGE:?} on {ip}");
 }

@@ -20,8 +20,9 @@ pub use status::{DestinationStatus, ReceiverStatus, Status};
 
 use crate::poll;
 
-/// How long a daemon that is dropped may take to end in order, before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a daemon that is dropped may take to end in order, before it is killed: longer than it
+/// drains, since a killed one leaves its control socket behind.
+const GRACE: Duration = Duration::from_secs(8);
 
 /// A running daemon. Dropped, it is ended, and its folder removed.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -58,23 +58,24 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has. It tells its children itself: nfacctd's, told
+    /// by us as well, print what they have a second time.
     pub(super) fn end(&mut self, signal: Signal) -> Result<()> {
-        self.signal(signal)?;
+        kill(self.pid()?, signal)?;
         let child = &mut self.child;
         poll::until(poll::PATIENCE, "the tool ended", || child.try_wait().ok().flatten())?;
         Ok(())
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(killpg(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+    fn pid(&self) -> Result<Pid> {
+        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // Either may find that it has ended already.
-        drop(self.signal(Signal::SIGKILL));
+        drop(self.pid().map(|pid| killpg(pid, Signal::SIGKILL)));
         drop(self.child.wait());
     }
 }
