@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use balancer_user::output::MAX_QUEUE_BYTES;
 use ipfix_balancer_tests::collector::Protocol::{self, Tcp, Udp};
 use ipfix_balancer_tests::collector::{Collector, Manners, Reading};
 use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver};
@@ -18,10 +19,16 @@ const CHATTY: Manners = Manners { talks_back: true, ..GOOD };
 const SLOW: Manners =
     Manners { reading: Reading::Slow { octets: 512, pause: Duration::from_millis(50) }, ..GOOD };
 
-/// 96 MB in messages of 32 kB: more than any queue holds.
-fn plenty(flows: &mut Flows) -> Vec<Vec<u8>> {
+/// Bytes of the messages that fill queues.
+const LARGE: usize = 30_000;
+/// Messages that a queue and the sockets' buffers hold together, with some to spare.
+const QUEUE: usize = (MAX_QUEUE_BYTES + (16 << 20)) / LARGE;
+
+/// `count` messages, each a little larger than [`LARGE`], after the templates.
+fn plenty(flows: &mut Flows, count: usize) -> Vec<Vec<u8>> {
     let mut messages = vec![flows.templates()];
-    messages.extend((0..3_000).map(|_| flows.data(728)));
+    messages.extend((0..count).map(|_| flows.data(728)));
+    assert!(messages.last().unwrap().len() >= LARGE);
     messages
 }
 
@@ -45,7 +52,7 @@ const GROUP: usize = 100;
 #[test]
 fn all_a_destination_that_never_reads_delays_nobody() {
     let setup = Setup::mannered(Mode::All, Tcp, Tcp, &[GOOD, NEVER, GOOD]).unwrap();
-    let messages = plenty(&mut Flows::new(1));
+    let messages = plenty(&mut Flows::new(1), 2 * QUEUE);
     let mut exporter = setup.tcp().unwrap();
     let good = [&setup.collectors[0], &setup.collectors[2]];
     feed(&mut exporter, &messages, |sent| good.iter().all(|one| one.messages() == sent)).unwrap();
@@ -56,7 +63,10 @@ fn all_a_destination_that_never_reads_delays_nobody() {
     let receiver = setup.daemon.status().unwrap().receiver(&name).unwrap();
     let destinations = receiver.destinations();
     assert!(destinations[1].dropped("queue_full") > 0, "what is left out is counted");
-    assert!(destinations[1].queued() < 64 << 20, "the queue is bounded");
+    assert!(
+        destinations[1].queued() < (MAX_QUEUE_BYTES + (1 << 20)) as u64,
+        "the queue is bounded"
+    );
     assert_eq!((destinations[0].dropped_in_all(), destinations[2].dropped_in_all()), (0, 0));
 }
 
@@ -71,7 +81,7 @@ fn another_receiver_is_unaffected() {
     let mut blocked = TcpExporter::connect(first.address()).unwrap();
     let mut free = TcpExporter::connect(second.address()).unwrap();
     // The writes themselves would time out if the exporter were held back.
-    blocked.send_all(&plenty(&mut Flows::new(1))).unwrap();
+    blocked.send_all(&plenty(&mut Flows::new(1), 2 * QUEUE)).unwrap();
     let messages = Flows::new(2).session(100, 5);
     free.send_all(&messages).unwrap();
     fine[0].wait_for(messages.len()).unwrap();
@@ -82,21 +92,20 @@ fn another_receiver_is_unaffected() {
 fn round_robin_gives_the_turns_of_a_destination_that_never_reads_to_the_others() {
     let setup = Setup::mannered(Mode::RoundRobin, Tcp, Tcp, &[GOOD, NEVER, GOOD]).unwrap();
     let mut flows = Flows::new(1);
-    let mut messages = plenty(&mut flows);
+    let mut messages = plenty(&mut flows, 4 * QUEUE);
     let mut exporter = setup.tcp().unwrap();
     exporter.send(&messages.remove(0)).unwrap();
     setup.wait_until_up().unwrap();
     let good = [&setup.collectors[0], &setup.collectors[2]];
     // Templates aside, a third of what was sent is not here yet, and no more than fits a queue.
-    let queue = 700;
     let here = || good.iter().map(|one| one.messages()).sum::<usize>();
-    feed(&mut exporter, &messages, |sent| here() >= 2 + sent - queue.min(sent.div_ceil(3)))
+    feed(&mut exporter, &messages, |sent| here() >= 2 + sent - QUEUE.min(sent.div_ceil(3)))
         .unwrap();
     let decoded: Vec<_> =
         good.iter().map(|one| decode::session(&one.sessions()[0].messages)).collect();
     for destination in &decoded {
         assert_eq!(destination.problems, []);
-        assert!(destination.flows().count() > 1_000 * 728, "an even share of what is left");
+        assert!(destination.flows().count() > QUEUE * 728, "an even share of what is left");
     }
     let receiver = setup.daemon.status().unwrap().receiver(&setup.receiver.name()).unwrap();
     assert_eq!(receiver.dropped_in_all(), 0, "nothing is lost while others can take it");
