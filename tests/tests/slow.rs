@@ -28,7 +28,7 @@ const QUEUE: usize = (MAX_QUEUE_BYTES + (16 << 20)) / LARGE;
 fn plenty(flows: &mut Flows, count: usize) -> Vec<Vec<u8>> {
     let mut messages = vec![flows.templates()];
     messages.extend((0..count).map(|_| flows.data(728)));
-    assert!(messages.last().unwrap().len() >= LARGE);
+    assert!(messages.last().is_some_and(|message| message.len() >= LARGE));
     messages
 }
 
@@ -64,7 +64,7 @@ fn all_a_destination_that_never_reads_delays_nobody() {
     let destinations = receiver.destinations();
     assert!(destinations[1].dropped("queue_full") > 0, "what is left out is counted");
     assert!(
-        destinations[1].queued() < (MAX_QUEUE_BYTES + (1 << 20)) as u64,
+        destinations[1].queued() < u64::try_from(MAX_QUEUE_BYTES + (1 << 20)).unwrap(),
         "the queue is bounded"
     );
     assert_eq!((destinations[0].dropped_in_all(), destinations[2].dropped_in_all()), (0, 0));
