@@ -250,3 +250,39 @@ fn describe(malformed: Malformed) -> &'static str {
         _ => "The length is below 16.",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use tokio::{sync::watch, task::LocalSet};
+
+    use super::*;
+    use crate::{
+        config::{Config, Environment},
+        stats::ReceiverStats,
+    };
+
+    fn shared(stopping: watch::Receiver<bool>) -> Rc<Shared> {
+        let text = "IPFIX_FULLFLOW_BALANCER=All\nIPFIX_FULLFLOW_BALANCER_SUB=127.0.0.1/9";
+        let checked = Config::parse(Path::new("test"), text, &Environment::default()).unwrap();
+        let receiver = Arc::clone(&checked.config.receivers[0]);
+        Rc::new(Shared::new(receiver, Arc::new(ReceiverStats::default()), stopping))
+    }
+
+    /// With the clock paused, time passes at once when nothing else can happen.
+    #[tokio::test(start_paused = true)]
+    async fn half_a_message_and_then_silence_ends_the_connection() {
+        let (_stop, stopping) = watch::channel(false);
+        let shared = shared(stopping);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        client.try_write(&[0, 10, 0, 20, 0]).unwrap();
+        let begun = Instant::now();
+        LocalSet::new().run_until(receive(Rc::clone(&shared), stream, peer)).await;
+        assert!(begun.elapsed() >= MESSAGE_TIMEOUT);
+        let drops: Vec<_> = shared.stats.drops.occurred().collect();
+        assert_eq!(drops, [(Reason::IdleTimeout, 1)]);
+    }
+}

@@ -1,0 +1,138 @@
+//! What an operator relies on around forwarding: threads and CPUs, who may export and how many,
+//! the form of `status --json`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, UdpSocket},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use balancer_user::handler::MAX_SESSIONS;
+use ipfix_balancer_tests::collector::{
+    Collector,
+    Protocol::{Tcp, Udp},
+};
+use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver};
+use ipfix_balancer_tests::exporter::{Flows, Message, TcpExporter, UdpExporter};
+use ipfix_balancer_tests::net::{V4, free_address};
+use ipfix_balancer_tests::poll;
+use ipfix_balancer_tests::setup::Setup;
+
+/// CPUs that each thread of a process may run on, by the thread's name.
+fn threads(pid: u32) -> Result<BTreeMap<String, String>> {
+    let mut threads = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        let name = fs::read_to_string(task.join("comm"))?.trim().to_owned();
+        let status = fs::read_to_string(task.join("status"))?;
+        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        threads.insert(name, cpus.context("no list of CPUs")?.trim().to_owned());
+    }
+    Ok(threads)
+}
+
+/// The CPUs that a process which nobody pinned may run on.
+fn every_cpu() -> Result<String> {
+    Ok(fs::read_to_string("/sys/devices/system/cpu/online")?.trim().to_owned())
+}
+
+#[test]
+fn each_handler_is_a_named_thread_on_its_cpu_also_after_a_reload() {
+    let collector = [Collector::start(Tcp, V4).unwrap()];
+    let receiver = |stream, index| {
+        let receiver = Receiver::new(Mode::All, Tcp, free_address(V4).unwrap());
+        receiver.named(stream, index).to(&collector)
+    };
+    let every = every_cpu().unwrap();
+    let last = every.rsplit(['-', ',']).next().unwrap().to_owned();
+    let (full, click) = (receiver("FULLFLOW", 0), receiver("CLICKSTREAM", 3));
+    let (click, dns) = (click.set("TASKSET", &last), receiver("DNSFLOW", 0));
+    let first = [full.clone().set("TASKSET", 0), click.clone(), dns.clone()];
+    let daemon = Daemon::start(&first).unwrap();
+    let found = threads(daemon.pid()).unwrap();
+    assert_eq!(found.get("ipfix-full-0").map(String::as_str), Some("0"));
+    assert_eq!(found.get("ipfix-click-3"), Some(&last));
+    assert_eq!(found.get("ipfix-dns-0"), Some(&every));
+
+    daemon.edit(&[full.set("TASKSET", &last), click, dns.set("TASKSET", "0")]).unwrap();
+    assert_eq!(daemon.reload().unwrap().code, 0);
+    let found = threads(daemon.pid()).unwrap();
+    assert_eq!(found.get("ipfix-full-0"), Some(&last));
+    assert_eq!(found.get("ipfix-dns-0").map(String::as_str), Some("0"));
+}
+
+#[test]
+fn only_exporters_of_allow_from_are_served() {
+    let collectors = [Collector::start(Tcp, V4).unwrap()];
+    let tcp = Receiver::new(Mode::All, Tcp, free_address(V4).unwrap())
+        .to(&collectors)
+        .set("ALLOW_FROM", "10.0.0.0/8, 127.0.0.2/32");
+    let udp = Receiver::new(Mode::All, Udp, free_address(V4).unwrap())
+        .named("CLICKSTREAM", 0)
+        .to(&collectors)
+        .set("ALLOW_FROM", "127.0.0.1");
+    let daemon = Daemon::start(&[tcp.clone(), udp.clone()]).unwrap();
+    let mut refused = TcpExporter::connect(tcp.address()).unwrap();
+    assert!(refused.is_closed_within(Duration::from_secs(10)).unwrap());
+    let message = Flows::new(1).templates();
+    let stranger = UdpSocket::bind("127.0.0.2:0").unwrap();
+    stranger.send_to(&message, udp.address()).unwrap();
+    UdpExporter::connect(udp.address()).unwrap().send(&message).unwrap();
+    collectors[0].wait_for(1).unwrap();
+    for name in ["FULLFLOW[0]", "CLICKSTREAM[0]"] {
+        daemon
+            .wait_for(name, "the refusal is counted", |receiver| {
+                receiver.dropped("not_allowed") == 1
+            })
+            .unwrap();
+    }
+    assert_eq!(collectors[0].messages(), 1);
+}
+
+#[test]
+fn udp_sources_beyond_the_limit_are_refused_and_counted_and_the_others_served() {
+    let setup = Setup::new(Mode::All, Udp, Udp, 1).unwrap();
+    let first = setup.udp().unwrap();
+    first.send(&Flows::new(1).templates()).unwrap();
+    let message = Message::new(1, 0).build();
+    let limit = u64::try_from(MAX_SESSIONS).unwrap();
+    let mut sources = (2_u8..=254).flat_map(|host| (20_000_u16..20_040).map(move |p| (host, p)));
+    // Until it is full: the kernel may drop some of what comes at once.
+    poll::wait("as many sessions as there may be", || {
+        for (host, port) in sources.by_ref().take(500) {
+            if let Ok(source) = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, host), port)) {
+                source.send_to(&message, setup.receiver.address()).unwrap();
+            }
+        }
+        let receiver = setup.daemon.status().unwrap().receiver("FULLFLOW[0]").unwrap();
+        receiver.sessions() == limit && receiver.dropped("session_limit") > 0
+    })
+    .unwrap();
+    let before = setup.collectors[0].messages();
+    first.send(&message).unwrap();
+    poll::wait("the first session is still served", || setup.collectors[0].messages() > before)
+        .unwrap();
+}
+
+#[test]
+fn status_has_the_documented_form() {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/status.schema.json");
+    let schema: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let setup = Setup::new(Mode::RoundRobin, Udp, Udp, 2).unwrap();
+    setup.udp().unwrap().send(&[0, 9, 0, 0]).unwrap();
+    setup.udp().unwrap().send(&Flows::new(1).templates()).unwrap();
+    setup.wait_for_drops("netflow_v9", 1).unwrap();
+    setup.wait_until_up().unwrap();
+    let output = setup.daemon.command(&["status", "--json"]).unwrap().stdout;
+    let mut status: serde_json::Value = serde_json::from_str(&output).unwrap();
+    let faults: Vec<String> =
+        validator.iter_errors(&status).map(|fault| fault.to_string()).collect();
+    assert_eq!(faults, Vec::<String>::new());
+    status["receivers"][0]["messages"] = "many".into();
+    assert!(!validator.is_valid(&status), "the schema asks for something");
+}
