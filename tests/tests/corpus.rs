@@ -1,6 +1,7 @@
 //! Every valid message of the corpus through the balancer: both modes, all four pairs of
 //! protocols, IPv4 and IPv6, also across.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
@@ -17,10 +18,13 @@ const DESTINATIONS: usize = 3;
 
 /// One way through the balancer, with three collectors at its end.
 struct Way {
-    _daemon: Daemon,
+    daemon: Daemon,
     input: Protocol,
     address: std::net::SocketAddr,
     collectors: Vec<Collector>,
+    /// Sessions stay open: a UDP source port that is free again may be the next session's, and
+    /// would then be the same session to the other side.
+    exporters: RefCell<Vec<Exporter>>,
 }
 
 impl Way {
@@ -29,7 +33,8 @@ impl Way {
         let address = free_address(input.1)?;
         let receiver = Receiver::new(mode, input.0, address).to(&collectors);
         let daemon = Daemon::start(&[receiver])?;
-        Ok(Self { _daemon: daemon, input: input.0, address, collectors })
+        let exporters = RefCell::default();
+        Ok(Self { daemon, input: input.0, address, collectors, exporters })
     }
 
     /// Sends one file in a session of its own, and holds what arrives in new sessions against
@@ -38,12 +43,13 @@ impl Way {
         let before: Vec<_> = self.collectors.iter().map(Collector::session_count).collect();
         let mut exporter = Exporter::connect(self.input, self.address)?;
         exporter.send_all(&file.messages)?;
+        self.exporters.borrow_mut().push(exporter);
         poll::until_ok(|| {
             let pairs = self.collectors.iter().zip(&before);
             let new = pairs.map(|(collector, before)| new_session(collector, *before));
             check(&new.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?)
         })
-        .with_context(|| file.path.clone())
+        .with_context(|| format!("{}\n{}", file.path, self.daemon.log()))
     }
 }
 
