@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use balancer_user::output::MAX_QUEUE_BYTES;
 use ipfix_balancer_tests::collector::Protocol::{self, Tcp, Udp};
 use ipfix_balancer_tests::collector::{Collector, Manners, Reading};
-use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver};
+use ipfix_balancer_tests::daemon::{Daemon, DestinationStatus, Mode, Receiver};
 use ipfix_balancer_tests::decode;
 use ipfix_balancer_tests::exporter::{Flows, TcpExporter};
 use ipfix_balancer_tests::net::{V4, free_address};
@@ -109,6 +109,36 @@ fn round_robin_gives_the_turns_of_a_destination_that_never_reads_to_the_others()
     }
     let receiver = setup.daemon.status().unwrap().receiver(&setup.receiver.name()).unwrap();
     assert_eq!(receiver.dropped_in_all(), 0, "nothing is lost while others can take it");
+}
+
+/// A burst as fast as loopback goes: 80 MB, more than a queue holds.
+fn a_burst_is_delivered(mode: Mode, destinations: usize) -> Result<()> {
+    let setup = Setup::new(mode, Tcp, Tcp, destinations)?;
+    let messages = plenty(&mut Flows::new(1), QUEUE);
+    let mut exporter = setup.tcp()?;
+    exporter.send_all(&messages)?;
+    let expected = match mode {
+        Mode::RoundRobin => messages.len() - 1 + destinations,
+        _ => messages.len() * destinations,
+    };
+    let got = || setup.collectors.iter().map(Collector::messages).sum::<usize>();
+    poll::wait("all that was sent", || got() == expected)
+        .with_context(|| format!("{} of {expected}, {:?}", got(), setup.daemon.status()))?;
+    let receiver = setup.daemon.status()?.receiver(&setup.receiver.name())?;
+    let dropped = |one: &DestinationStatus| one.dropped_in_all();
+    ensure!(receiver.dropped_in_all() == 0, "the receiver dropped some");
+    ensure!(receiver.destinations().iter().map(dropped).sum::<u64>() == 0, "some were dropped");
+    Ok(())
+}
+
+#[test]
+fn all_a_burst_is_not_lost_while_every_collector_reads() {
+    a_burst_is_delivered(Mode::All, 3).unwrap();
+}
+
+#[test]
+fn round_robin_a_burst_is_not_lost_while_every_collector_reads() {
+    a_burst_is_delivered(Mode::RoundRobin, 3).unwrap();
 }
 
 fn a_collector_that_talks_back(output: Protocol) -> Result<()> {

@@ -23,6 +23,13 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long a destination may take nothing at all before it does not count as merely slow.
 const STALLED: Duration = Duration::from_secs(1);
+/// All: the exporter is held back when every queue is as long as this ...
+const HOLD_FROM: usize = MAX_QUEUE_BYTES / 4 * 3;
+/// ... until one of them is as short as this.
+const HOLD_BELOW: usize = MAX_QUEUE_BYTES / 2;
+/// RoundRobin: what one read may bring beyond the bound of the waiting messages before the oldest
+/// are dropped. An exporter that can be held back is held back before that.
+const BACKLOG_SLACK: usize = 1 << 20;
 /// How long messages of an ended session wait for a destination that is away.
 const LINGER: Duration = Duration::from_secs(60);
 /// Malformed messages in a row after which an exporter is not believed any more.
@@ -48,6 +55,7 @@ pub struct Relay {
     malformed_row: u32,
     mode: Mode,
     settles: bool,
+    holding: bool,
     /// Whether consecutive messages can stand in one queue entry.
     runs: bool,
     ended: bool,
@@ -106,6 +114,7 @@ impl Relay {
             mode: receiver.mode,
             settles: receiver.mode == Mode::RoundRobin
                 || output_protocol(&receiver) == Protocol::Udp,
+            holding: false,
             runs: can_merge(&receiver),
             ended: false,
             finished: 0,
@@ -239,7 +248,8 @@ impl Relay {
 
     fn refuse(&mut self, reason: Reason) -> Reason {
         self.shared.report(reason, 1, self.peer, "The message was dropped.");
-        self.malformed_row += 1;
+        // A message beyond a limit is well formed.
+        self.malformed_row += u32::from(reason == Reason::Malformed);
         if self.malformed_row >= MAX_MALFORMED_ROW { Reason::MalformedRow } else { reason }
     }
 
@@ -337,17 +347,27 @@ impl Relay {
     // ---- flow control ----
 
     /// Whether the exporter may be read. A slow destination never holds it back while another one
-    /// takes messages; only where none does, TCP's own flow control is used as long as one of
-    /// them moves at all, or for ever with `SPOOL_FULL=hold`.
-    pub fn hold(&self) -> Hold {
+    /// takes messages; only where all queues are long, TCP's own flow control is used until the
+    /// fastest destination has caught up, as long as one of them moves at all, or for ever with
+    /// `SPOOL_FULL=hold`.
+    pub fn hold(&mut self) -> Hold {
+        if self.is_settling() {
+            return Hold::UntilSpaceOr(self.opened + SETTLE);
+        }
         let policy = self.shared.receiver.borrow().spool.full;
-        let full = |outlet: &Outlet| outlet.is_full();
-        let stuck = match (self.mode, policy) {
+        self.holding = match (self.mode, policy) {
             (Mode::RoundRobin, _) => self.backlog.bytes() >= MAX_QUEUE_BYTES,
-            (_, SpoolFull::Hold) => self.outlets.iter().any(full),
-            (_, SpoolFull::DropOldest) => !self.outlets.is_empty() && self.outlets.iter().all(full),
+            (_, SpoolFull::Hold) => self.outlets.iter().any(Outlet::is_full),
+            (_, SpoolFull::DropOldest) => {
+                // Room is left above the mark, so that destinations of equal speed that do not
+                // reach it at the same moment lose nothing; and a good deal is sent before more
+                // is read, so that all of them have room again.
+                let mark = if self.holding { HOLD_BELOW } else { HOLD_FROM };
+                let long = |outlet: &Outlet| outlet.is_full() || outlet.queue().bytes() >= mark;
+                !self.outlets.is_empty() && self.outlets.iter().all(long)
+            }
         };
-        if !stuck {
+        if !self.holding {
             return Hold::Go;
         }
         if policy == SpoolFull::Hold {
@@ -361,6 +381,12 @@ impl Relay {
         }
     }
 
+    /// Whether messages wait that a socket may take by now: then its task should get a turn before
+    /// more is read.
+    pub fn has_waiting(&self) -> bool {
+        !self.backlog.is_empty() || self.outlets.iter().any(|outlet| !outlet.queue().is_empty())
+    }
+
     fn is_settling(&self) -> bool {
         let connecting = |outlet: &Outlet| matches!(outlet.link(), Link::Connecting);
         self.settles && self.outlets.iter().any(connecting) && self.opened.elapsed() < SETTLE
@@ -368,7 +394,7 @@ impl Relay {
 
     /// Keeps a message that nobody can take yet.
     fn wait(&mut self, message: &[u8]) {
-        if self.backlog.bytes() >= MAX_QUEUE_BYTES {
+        if self.backlog.bytes() >= MAX_QUEUE_BYTES + BACKLOG_SLACK {
             self.discard_oldest();
         }
         self.backlog.push(message);

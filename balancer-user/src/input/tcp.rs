@@ -5,6 +5,7 @@ use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
 use common::{message::Malformed, reason::Reason};
 use tokio::{
     net::{TcpListener, TcpStream},
+    task::yield_now,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -102,7 +103,13 @@ impl Exporter {
                     return "timed out";
                 }
             }
-            match self.read() {
+            let read = self.read();
+            if self.relay.borrow().has_waiting() {
+                // Lets the runtime see which sockets have become writable: it would look only
+                // after many more reads.
+                yield_now().await;
+            }
+            match read {
                 Ok(Read::Some | Read::Nothing) => {}
                 Ok(Read::End) => return self.ended(),
                 Err(Refused::Connection) => {
@@ -119,7 +126,7 @@ impl Exporter {
         let mut stopping = self.shared.stopping.clone();
         loop {
             let (hold, space) = {
-                let relay = self.relay.borrow();
+                let mut relay = self.relay.borrow_mut();
                 (relay.hold(), Rc::clone(&relay.space))
             };
             let until = match hold {
