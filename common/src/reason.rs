@@ -24,7 +24,7 @@ macro_rules! reasons {
             /// One sentence for people: what happened.
             pub const fn meaning(self) -> &'static str {
                 match self {
-                    $(Reason::$variant => concat!($($doc),+),)+
+                    $(Reason::$variant => concat!($($doc),+).trim_ascii_start(),)+
                 }
             }
         }
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(names.len(), Reason::ALL.len());
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), index);
-            assert!(reason.meaning().ends_with('.'));
+            assert!(reason.meaning().ends_with('.') && !reason.meaning().starts_with(' '));
         }
     }
 }
