@@ -1,0 +1,204 @@
+//! From a message that came in to the queues: routing, planning, dispatching.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use common::reason::Reason;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{super::shared::Scratch, Relay};
+use crate::{
+    config::Mode,
+    net::mmsg,
+    output::Entry,
+    session::{Before, Delivery, Outlook, Payload, Refusal, Targets, bit, each_target},
+};
+
+/// Malformed messages in a row after which an exporter is not believed any more.
+const MAX_MALFORMED_ROW: u32 = 8;
+
+/// Something to put into queues once the batch's buffer is shared.
+#[derive(Debug)]
+pub struct Pending {
+    to: Targets,
+    content: Content,
+    messages: u32,
+    domain: u32,
+    control: bool,
+    before: Option<Before>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// A range of the batch's buffer.
+    Buffer(Range<usize>),
+    Composed(Bytes),
+    Dropped(Reason),
+}
+
+impl Relay {
+    /// What the router has to know of the destinations; good for one batch.
+    pub fn outlook(&self, now: Instant) -> Outlook {
+        let (mut turn, mut reachable, mut queued) = (0, 0, false);
+        for (target, outlet) in self.outlets.iter().enumerate() {
+            let (up, waiting) = (outlet.link().is_up(), !outlet.queue().is_empty());
+            queued |= waiting || !up;
+            if !outlet.is_full() {
+                turn |= if up { bit(target) } else { 0 };
+                reachable |= if up || waiting { bit(target) } else { 0 };
+            }
+        }
+        Outlook { turn, reachable, queued, now: now.into_std() }
+    }
+
+    /// Takes one message, which stands at `start` of the batch's buffer. An error is the reason
+    /// for which it was dropped and counted; after too many in a row,
+    /// [`Reason::MalformedRow`] asks for the session's end.
+    pub fn accept(
+        &mut self,
+        message: &mut [u8],
+        start: usize,
+        outlook: &Outlook,
+        scratch: &mut Scratch,
+    ) -> Result<(), Reason> {
+        let must_wait = !self.backlog.is_empty() || self.is_settling();
+        let routed = match must_wait {
+            true => Err(Refusal::NoDestination),
+            false => self.router.route(message, outlook, &mut scratch.deliveries),
+        };
+        match routed {
+            Ok(()) => {
+                self.malformed_row = 0;
+                let range = start..start + message.len();
+                for delivery in scratch.deliveries.drain(..) {
+                    self.plan(delivery, &range, &mut scratch.pending);
+                }
+                Ok(())
+            }
+            Err(Refusal::NoDestination) => {
+                self.wait(message);
+                Ok(())
+            }
+            Err(Refusal::Drop(reason)) => Err(self.refuse(reason)),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, reason: Reason) -> Reason {
+        self.shared.report(reason, 1, self.peer, "The message was dropped.");
+        // A message beyond a limit is well formed.
+        self.malformed_row += u32::from(reason == Reason::Malformed);
+        if self.malformed_row >= MAX_MALFORMED_ROW { Reason::MalformedRow } else { reason }
+    }
+
+    pub(super) fn plan(
+        &self,
+        delivery: Delivery,
+        range: &Range<usize>,
+        pending: &mut Vec<Pending>,
+    ) {
+        let content = match delivery.payload {
+            Payload::Whole => Content::Buffer(range.clone()),
+            Payload::Composed(message) => Content::Composed(message),
+            Payload::Dropped(reason) => Content::Dropped(reason),
+        };
+        if self.runs
+            && !delivery.control
+            && let Content::Buffer(range) = &content
+            && let Some(last) = pending.last_mut()
+            && last.extend(delivery.to, range)
+        {
+            return;
+        }
+        pending.push(Pending {
+            to: delivery.to,
+            content,
+            messages: 1,
+            domain: delivery.domain,
+            control: delivery.control,
+            before: delivery.before,
+        });
+    }
+
+    /// Puts what a batch has planned into the queues. `buffer` is the batch's; queues that can't
+    /// be sent at once keep their own copy of a few messages, not all of it.
+    pub fn dispatch(&mut self, buffer: &Bytes, pending: impl Iterator<Item = Pending>) {
+        for planned in pending {
+            let (bytes, borrowed) = match planned.content {
+                Content::Buffer(range) => (buffer.slice(range), true),
+                Content::Composed(bytes) => (bytes, false),
+                Content::Dropped(reason) => {
+                    self.drop_for(planned.to, reason, planned.messages, None);
+                    continue;
+                }
+            };
+            for target in each_target(planned.to) {
+                let entry = Entry {
+                    bytes: bytes.clone(),
+                    messages: planned.messages,
+                    domain: planned.domain,
+                    control: planned.control,
+                    before: planned.before.clone(),
+                    borrowed,
+                };
+                self.enqueue(target, entry);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, target: usize, entry: Entry) {
+        let mode = self.mode;
+        let Some(outlet) = self.outlets.get_mut(target) else { return };
+        // In RoundRobin the router has been told who is full when the batch began.
+        if mode == Mode::All && outlet.is_full() {
+            let lost = entry.control.then_some(entry.domain);
+            self.drop_for(bit(target), Reason::QueueFull, entry.messages, lost);
+        } else {
+            outlet.push(entry);
+        }
+    }
+
+    fn drop_for(&mut self, targets: Targets, reason: Reason, count: u32, lost: Option<u32>) {
+        for target in each_target(targets) {
+            if let Some(domain) = lost {
+                self.router.lost(domain, target);
+            }
+            let Some(outlet) = self.outlets.get(target) else { continue };
+            outlet.stats().drops.add(reason, u64::from(count));
+            if let Some(left_out) = outlet.stats().log_down.pass() {
+                warn!(
+                    receiver = %self.shared.receiver.borrow().id,
+                    destination = %outlet.destination, reason = reason.as_str(), left_out,
+                    "messages are dropped for a destination: {}", reason.meaning()
+                );
+            }
+        }
+    }
+
+    /// Sends what the queues hold, as far as the sockets take it.
+    pub fn flush(&mut self, sender: &mut mmsg::Sender, buffer: usize) {
+        for outlet in &mut self.outlets {
+            outlet.flush(sender);
+            outlet.queue_mut().settle(buffer);
+        }
+        let not_kept = self.router.take_not_kept();
+        if not_kept > 0 {
+            self.shared.report(Reason::OptionsLimit, not_kept, self.peer, "");
+        }
+    }
+}
+
+impl Pending {
+    /// Takes a message into this run, if it follows it in the buffer and goes the same way.
+    fn extend(&mut self, to: Targets, range: &Range<usize>) -> bool {
+        let follows = match &mut self.content {
+            Content::Buffer(run) if !self.control && self.to == to && run.end == range.start => {
+                run.end = range.end;
+                true
+            }
+            _ => false,
+        };
+        self.messages += u32::from(follows);
+        follows
+    }
+}

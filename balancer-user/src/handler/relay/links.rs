@@ -1,0 +1,96 @@
+//! Connections that come and go.
+
+use std::rc::Rc;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Relay;
+use crate::output::{Link, Outlet, OutletId};
+
+impl Relay {
+    /// The outlet of this id, whether configured still or leaving.
+    pub fn outlet(&mut self, id: OutletId) -> Option<&mut Outlet> {
+        self.outlets.iter_mut().chain(&mut self.leaving).find(|outlet| outlet.id == id)
+    }
+
+    /// A transport session has begun. What a collector needs to decode the waiting messages goes
+    /// ahead of them.
+    pub fn connected(&mut self, id: OutletId, link: Link, datagram_limit: usize) {
+        let place = self.outlets.iter().position(|outlet| outlet.id == id);
+        let (receiver, peer) = (self.shared.receiver.borrow().id, self.peer);
+        let Some(outlet) = self.outlet(id) else { return };
+        let first = std::mem::replace(&mut outlet.fresh, false);
+        outlet.datagram_limit = datagram_limit;
+        outlet.broken = None;
+        outlet.progress = Instant::now();
+        let is_udp = matches!(link, Link::Udp(_));
+        outlet.set_link(link);
+        if let Some(left_out) = outlet.stats().log_up.pass() {
+            info!(%receiver, destination = %outlet.destination, exporter = %peer, left_out, "destination is up");
+        }
+        if let Some(target) = place {
+            if is_udp {
+                self.router.set_limit(target, datagram_limit);
+            }
+            if !first && let Some(outlet) = self.outlets.get_mut(target) {
+                outlet.queue_mut().resume(&mut self.router, target);
+            }
+        }
+        self.flush_one(id);
+        self.release();
+    }
+
+    /// The transport session is over, or could not be made.
+    pub fn disconnected(&mut self, id: OutletId, error: &str) {
+        let (receiver, peer) = (self.shared.receiver.borrow().id, self.peer);
+        let Some(outlet) = self.outlet(id) else { return };
+        outlet.set_link(Link::Down);
+        outlet.queue_mut().restart();
+        outlet.stats().set_last_error(error.to_owned());
+        if let Some(left_out) = outlet.stats().log_down.pass() {
+            warn!(
+                %receiver, destination = %outlet.destination, exporter = %peer, left_out,
+                waiting = outlet.queue().messages(),
+                "destination is down, it is tried again: {error}"
+            );
+        }
+        self.release();
+        self.space.notify_one();
+    }
+
+    /// Sends what waits for one destination.
+    pub fn flush_one(&mut self, id: OutletId) {
+        let shared = Rc::clone(&self.shared);
+        if let Some(outlet) = self.outlet(id) {
+            outlet.flush(&mut shared.scratch.borrow_mut().sender);
+        }
+        self.release();
+        self.space.notify_one();
+    }
+
+    /// Whether the outlet has nothing left to do.
+    pub fn is_finished(&mut self, id: OutletId) -> bool {
+        let leaving = self.leaving.iter().any(|outlet| outlet.id == id);
+        let waiting = !leaving && !self.backlog.is_empty();
+        let Some(outlet) = self.outlet(id) else { return true };
+        let Some(deadline) = outlet.closing else { return false };
+        (outlet.queue().is_empty() && !waiting) || Instant::now() >= deadline
+    }
+
+    /// Takes the outlet away; with the last one the ended session is gone.
+    pub fn remove(&mut self, id: OutletId) {
+        self.leaving.retain(|outlet| outlet.id != id);
+        if !self.ended {
+            return;
+        }
+        // Only then: in a living session the places of the outlets are the router's targets.
+        if let Some(outlet) = self.outlets.iter_mut().find(|outlet| outlet.id == id) {
+            outlet.set_link(Link::Ended);
+            self.finished += 1;
+        }
+        if self.finished >= self.outlets.len() && self.leaving.is_empty() {
+            self.shared.leave(self.number);
+        }
+    }
+}

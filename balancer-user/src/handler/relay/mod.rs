@@ -1,0 +1,219 @@
+//! One exporter session at work: its router, and the outlets that the router's deliveries go to.
+
+mod flow;
+mod intake;
+mod links;
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+
+pub use flow::Hold;
+pub use intake::Pending;
+
+use common::reason::Reason;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{backlog::Backlog, connection, shared::Shared};
+use crate::{
+    config::{Destination, Mode, Protocol, Receiver},
+    output::{Outlet, OutletId},
+    session::{Router, Shape},
+};
+
+/// How long a new session waits for its first connections: in RoundRobin, so that a destination
+/// whose handshake takes a moment longer is not passed over; on UDP outputs, because what has to be
+/// split is known by the route's MTU.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How long messages of an ended session wait for a destination that is away.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// One exporter session at work.
+pub struct Relay {
+    /// Who exports.
+    pub peer: SocketAddr,
+    /// When its last message came.
+    pub last_seen: Instant,
+    /// Notified when a queue has shrunk.
+    pub space: Rc<Notify>,
+    shared: Rc<Shared>,
+    number: usize,
+    router: Router,
+    outlets: Vec<Outlet>,
+    /// Outlets that the configuration has no more: they send what they have.
+    leaving: Vec<Outlet>,
+    backlog: Backlog,
+    opened: Instant,
+    outlets_opened: u64,
+    malformed_row: u32,
+    mode: Mode,
+    settles: bool,
+    holding: bool,
+    /// Whether consecutive messages can stand in one queue entry.
+    runs: bool,
+    ended: bool,
+    /// Outlets of the ended session that have finished.
+    finished: usize,
+}
+
+impl Relay {
+    /// Opens a session with its connections to every destination.
+    pub fn open(shared: &Rc<Shared>, peer: SocketAddr) -> Rc<RefCell<Relay>> {
+        let receiver = shared.receiver();
+        let now = Instant::now();
+        let relay = Rc::new(RefCell::new(Relay {
+            peer,
+            last_seen: now,
+            space: Rc::default(),
+            shared: Rc::clone(shared),
+            number: shared.next_session(),
+            router: Router::new(shape(&receiver), shared.next_session()),
+            outlets: Vec::new(),
+            leaving: Vec::new(),
+            backlog: Backlog::default(),
+            opened: now,
+            outlets_opened: 0,
+            malformed_row: 0,
+            mode: receiver.mode,
+            settles: receiver.mode == Mode::RoundRobin
+                || output_protocol(&receiver) == Protocol::Udp,
+            holding: false,
+            runs: can_merge(&receiver),
+            ended: false,
+            finished: 0,
+        }));
+        shared.enter(&relay);
+        shared.log_session(peer, "began");
+        for destination in &receiver.destinations {
+            let outlet = relay.borrow_mut().new_outlet(destination);
+            Relay::start(&relay, outlet);
+        }
+        if relay.borrow().settles {
+            tokio::task::spawn_local(Relay::settle(Rc::clone(&relay)));
+        }
+        relay
+    }
+
+    /// Ends the wait for the first connections.
+    async fn settle(relay: Rc<RefCell<Relay>>) {
+        let end = relay.borrow().opened + SETTLE;
+        tokio::time::sleep_until(end).await;
+        relay.borrow_mut().release();
+    }
+
+    fn new_outlet(&mut self, destination: &Destination) -> Outlet {
+        let id = OutletId(self.outlets_opened);
+        self.outlets_opened += 1;
+        Outlet::new(id, destination.clone(), self.shared.stats.destination(destination))
+    }
+
+    fn start(relay: &Rc<RefCell<Relay>>, outlet: Outlet) {
+        let id = outlet.id;
+        let shared = Rc::clone(&relay.borrow().shared);
+        relay.borrow_mut().outlets.push(outlet);
+        tokio::task::spawn_local(connection::maintain(shared, Rc::clone(relay), id));
+    }
+
+    /// Follows a change of the configuration: destinations that stay keep their connections, their
+    /// queues and their sequence numbers.
+    pub fn reconfigure(relay: &Rc<RefCell<Relay>>, receiver: &Receiver) {
+        let mut this = relay.borrow_mut();
+        // What an ended session still has to send goes where it was meant to go.
+        if this.ended {
+            return;
+        }
+        let mode_changed = this.mode != receiver.mode;
+        let mut old: Vec<Option<Outlet>> = this.outlets.drain(..).map(Some).collect();
+        let mut kept = Vec::new();
+        let mut new = Vec::new();
+        for destination in &receiver.destinations {
+            let same = |outlet: &Option<Outlet>| {
+                !mode_changed && outlet.as_ref().is_some_and(|o| o.destination == *destination)
+            };
+            let place = old.iter().position(same);
+            kept.push(place);
+            let outlet = place.and_then(|place| old.get_mut(place)).and_then(Option::take);
+            match outlet {
+                Some(outlet) => this.outlets.push(outlet),
+                None => {
+                    let outlet = this.new_outlet(destination);
+                    new.push(outlet.id);
+                    this.outlets.push(outlet);
+                }
+            }
+        }
+        this.router.reconfigure(shape(receiver), &kept);
+        (this.mode, this.runs) = (receiver.mode, can_merge(receiver));
+        for mut outlet in old.into_iter().flatten() {
+            outlet.closing = Some(Instant::now() + LINGER);
+            outlet.wake.notify_one();
+            this.leaving.push(outlet);
+        }
+        let shared = Rc::clone(&this.shared);
+        drop(this);
+        for id in new {
+            tokio::task::spawn_local(connection::maintain(
+                Rc::clone(&shared),
+                Rc::clone(relay),
+                id,
+            ));
+        }
+        relay.borrow_mut().release();
+    }
+
+    /// Messages that have not been sent.
+    pub fn waiting(&self) -> u64 {
+        let outlets = self.outlets.iter().chain(&self.leaving);
+        let backlog = u64::try_from(self.backlog.len()).unwrap_or(u64::MAX);
+        outlets.map(|outlet| outlet.queue().messages()).sum::<u64>() + backlog
+    }
+
+    /// The exporter is gone: what waits is sent, then the connections end.
+    pub fn end(&mut self, how: &str) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        self.shared.log_session(self.peer, how);
+        self.close_outlets();
+        if self.outlets.is_empty() && self.leaving.is_empty() {
+            self.shared.leave(self.number);
+        }
+    }
+
+    fn close_outlets(&mut self) {
+        let deadline = Instant::now() + LINGER;
+        for outlet in &mut self.outlets {
+            outlet.closing = Some(deadline);
+            outlet.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let waiting = u64::try_from(self.backlog.len()).unwrap_or(u64::MAX);
+        self.shared.stats.waiting.subtract(waiting);
+        self.shared.stats.drops.add(Reason::Undelivered, waiting);
+    }
+}
+
+fn shape(receiver: &Receiver) -> Shape {
+    Shape {
+        mode: receiver.mode,
+        input: receiver.protocol,
+        output: output_protocol(receiver),
+        destinations: receiver.destinations.len(),
+        template_seconds: receiver.template_seconds,
+        template_messages: receiver.template_messages,
+    }
+}
+
+fn output_protocol(receiver: &Receiver) -> Protocol {
+    receiver.destinations.first().map_or(Protocol::Tcp, |destination| destination.protocol)
+}
+
+/// Runs of messages leave as one where nothing but bytes goes out: All, over TCP.
+fn can_merge(receiver: &Receiver) -> bool {
+    receiver.mode == Mode::All
+        && receiver.protocol == Protocol::Tcp
+        && output_protocol(receiver) == Protocol::Tcp
+}
