@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use ipfix_balancer_tests::collector::Collector;
 use ipfix_balancer_tests::collector::Protocol::{self, Tcp, Udp};
-use ipfix_balancer_tests::daemon::Mode;
+use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver};
 use ipfix_balancer_tests::decode::{self, Decoded};
 use ipfix_balancer_tests::exporter::{Exporter, Flows};
-use ipfix_balancer_tests::net::V4;
+use ipfix_balancer_tests::net::{V4, free_address};
 use ipfix_balancer_tests::poll;
 use ipfix_balancer_tests::setup::Setup;
 use nix::sys::signal::Signal;
@@ -226,4 +226,38 @@ fn an_unchanged_file_changes_nothing() {
     let sent = traffic.end().unwrap();
     poll::until_ok(|| decode::round_robin(&sent, &decoded(&setup.collectors))).unwrap();
     assert!(setup.collectors.iter().all(|collector| collector.session_count() == 1));
+}
+
+/// Two receivers change ports with each other: each goes on where the other one listened.
+fn ports_are_swapped(input: Protocol) -> Result<()> {
+    let (full, dns) = (Collector::start(Tcp, V4)?, Collector::start(Tcp, V4)?);
+    let receiver = |stream, address, collector: &Collector| {
+        let receiver = Receiver::new(Mode::All, input, address);
+        receiver.named(stream, 0).destinations(Tcp, &[collector.address()])
+    };
+    let (one, two) = (free_address(V4)?, free_address(V4)?);
+    let daemon =
+        Daemon::start(&[receiver("FULLFLOW", one, &full), receiver("DNSFLOW", two, &dns)])?;
+    daemon.edit(&[receiver("FULLFLOW", two, &full), receiver("DNSFLOW", one, &dns)])?;
+    let outcome = daemon.reload()?;
+    ensure!(outcome.code == 0, "{}", outcome.stderr);
+    for (address, collector) in [(two, &full), (one, &dns)] {
+        let messages = Flows::new(3).session(5, 2);
+        let mut exporter = Exporter::connect(input, address)?;
+        exporter.send_all(&messages)?;
+        collector.wait_for(messages.len())?;
+        let session = collector.sessions().pop().context("no session")?;
+        ensure!(session.messages == messages, "through the receiver of now");
+    }
+    Ok(())
+}
+
+#[test]
+fn tcp_receivers_swap_their_ports() {
+    ports_are_swapped(Tcp).unwrap();
+}
+
+#[test]
+fn udp_receivers_swap_their_ports() {
+    ports_are_swapped(Udp).unwrap();
 }

@@ -1,6 +1,6 @@
 //! Starting, changing and ending a handler from another thread.
 
-use std::{io, rc::Rc, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
 use socket2::Socket;
@@ -8,7 +8,7 @@ use tokio::{
     net::{TcpListener, UdpSocket},
     runtime,
     sync::{mpsc, oneshot, watch},
-    task::LocalSet,
+    task::{JoinHandle, LocalSet},
     time::{Instant, sleep},
 };
 use tracing::warn;
@@ -29,12 +29,12 @@ const DRAIN_POLL: Duration = Duration::from_millis(5);
 /// A running handler, held by the control thread.
 pub struct Handler {
     commands: mpsc::Sender<Command>,
-    thread: JoinHandle<()>,
+    thread: thread::JoinHandle<()>,
 }
 
 enum Command {
     Reconfigure(Arc<Receiver>, oneshot::Sender<()>),
-    Stop { drain: Duration },
+    Stop { drain: Duration, deaf: oneshot::Sender<()> },
 }
 
 impl Handler {
@@ -46,7 +46,7 @@ impl Handler {
     ) -> anyhow::Result<Handler> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let name = receiver.id.thread_name();
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
                 if let Err(error) = run(receiver, socket, stats, inbox) {
@@ -67,10 +67,14 @@ impl Handler {
         in_force.await.context("the handler has ended")
     }
 
-    /// Asks the handler to stop receiving, to send what waits within `drain`, and to end.
+    /// Asks the handler to end; comes back when it has stopped receiving, so that another one can
+    /// have its port. It sends what waits within `drain`, meanwhile.
     pub async fn stop(&self, drain: Duration) {
+        let (deaf, receives_no_more) = oneshot::channel();
         // A handler that has ended already is what we want.
-        let _ = self.commands.send(Command::Stop { drain }).await;
+        if self.commands.send(Command::Stop { drain, deaf }).await.is_ok() {
+            let _ = receives_no_more.await;
+        }
     }
 
     /// Waits for the thread's end.
@@ -116,35 +120,36 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
     let protocol = receiver.protocol;
     let shared = Rc::new(Shared::new(receiver, stats, stopping));
-    listen(&shared, protocol, socket)?;
-    let drain = loop {
+    let input = listen(&shared, protocol, socket)?;
+    let (drain, deaf) = loop {
         match inbox.recv().await {
             Some(Command::Reconfigure(receiver, done)) => {
                 reconfigure(&shared, receiver);
                 let _ = done.send(());
             }
-            Some(Command::Stop { drain }) => break drain,
-            None => break Duration::ZERO,
+            Some(Command::Stop { drain, deaf }) => break (drain, deaf),
+            None => return Ok(()),
         }
     };
     let _ = stop.send(true);
+    let _ = input.await;
+    let _ = deaf.send(());
     drained(&shared, Instant::now() + drain).await;
     Ok(())
 }
 
-fn listen(shared: &Rc<Shared>, protocol: Protocol, socket: Socket) -> io::Result<()> {
+fn listen(shared: &Rc<Shared>, protocol: Protocol, socket: Socket) -> io::Result<JoinHandle<()>> {
     let shared = Rc::clone(shared);
-    match protocol {
+    Ok(match protocol {
         Protocol::Tcp => {
             let listener = TcpListener::from_std(socket.into())?;
-            tokio::task::spawn_local(input::tcp::serve(shared, listener));
+            tokio::task::spawn_local(input::tcp::serve(shared, listener))
         }
         Protocol::Udp => {
             let socket = UdpSocket::from_std(socket.into())?;
-            tokio::task::spawn_local(input::udp::serve(shared, socket));
+            tokio::task::spawn_local(input::udp::serve(shared, socket))
         }
-    }
-    Ok(())
+    })
 }
 
 fn reconfigure(shared: &Rc<Shared>, receiver: Arc<Receiver>) {
@@ -160,7 +165,7 @@ fn reconfigure(shared: &Rc<Shared>, receiver: Arc<Receiver>) {
 
 /// Waits until the sessions have ended and sent what they had, or for the time limit.
 async fn drained(shared: &Rc<Shared>, deadline: Instant) {
-    // The inputs see the stop, read what is there, and end their sessions.
+    // TCP sessions see the stop, read what is there, and end.
     tokio::task::yield_now().await;
     while Instant::now() < deadline && shared.has_sessions() {
         sleep(DRAIN_POLL).await;

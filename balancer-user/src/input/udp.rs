@@ -29,6 +29,8 @@ const REUSABLE: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(5);
 /// Batches received before other tasks of the handler get their turn.
 const BATCHES_A_TURN: usize = 8;
+/// Batches received when the handler ends: more than the socket's buffer holds, and yet an end.
+const BATCHES_AT_THE_END: usize = 1024;
 
 /// Receives datagrams until the handler ends.
 pub async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
@@ -46,7 +48,7 @@ pub async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
         tokio::task::yield_now().await;
     }
     // What the kernel has received will not come again.
-    input.receive(usize::MAX);
+    input.receive(BATCHES_AT_THE_END);
     for relay in input.sessions.values() {
         relay.borrow_mut().end("ends with the balancer");
     }
