@@ -15,7 +15,7 @@ use crate::workspace::run;
 const PACKAGES: &[(&str, &str)] = &[
     ("g++", "builds the fuzzing engine"),
     ("iproute2", "network namespaces and addresses in tests"),
-    ("libfixbuf-tools", "ipfix2json, ipfixDump: collectors for TCP"),
+    ("libfixbuf-tools", "ipfixDump: a collector for TCP"),
     ("nfdump", "nfcapd: a collector for UDP"),
     ("pmacct", "nfacctd: a collector for UDP"),
     ("python3-ipfix", "a collector for TCP"),
