@@ -261,3 +261,28 @@ fn tcp_receivers_swap_their_ports() {
 fn udp_receivers_swap_their_ports() {
     ports_are_swapped(Udp).unwrap();
 }
+
+/// Another mode: the exporter stays connected, its collectors get new transport sessions, each
+/// with the templates first.
+#[test]
+fn a_change_of_mode_keeps_the_exporter_and_begins_anew_at_the_collectors() {
+    let setup = Setup::new(Mode::All, Tcp, Tcp, 2).unwrap();
+    let mut exporter = setup.exporter().unwrap();
+    let mut flows = Flows::new(1);
+    exporter.send_all(&flows.session(4, 3)).unwrap();
+    setup.collectors.iter().for_each(|collector| collector.wait_for(5).unwrap());
+    let balanced = Receiver::new(Mode::RoundRobin, Tcp, setup.receiver.address());
+    setup.daemon.edit(&[balanced.to(&setup.collectors)]).unwrap();
+    assert_eq!(setup.daemon.reload().unwrap().code, 0);
+    let more: Vec<Vec<u8>> = (0..6).map(|_| flows.data(3)).collect();
+    exporter.send_all(&more).unwrap();
+    still_connected(&mut exporter).unwrap();
+    // The templates, and half of the data.
+    setup.collectors.iter().for_each(|collector| collector.wait_for(5 + 1 + 3).unwrap());
+    for collector in &setup.collectors {
+        let session = collector.sessions().pop().unwrap();
+        let decoded = decode::session(&session.messages);
+        assert_eq!((decoded.problems.len(), decoded.flows().count()), (0, 9));
+        assert_eq!(decoded.domains[&1].first_sequence, 0, "numbers begin at 0");
+    }
+}

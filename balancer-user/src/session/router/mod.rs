@@ -8,6 +8,7 @@ use bytes::Bytes;
 use common::{
     message::{Header, Malformed},
     reason::Reason,
+    sequence,
 };
 
 use routing::Routing;
@@ -229,8 +230,13 @@ impl Router {
             .map(|old| old.and_then(|old| self.limits.get(old).copied()))
             .map(|limit| limit.unwrap_or(first_limit(shape.output)))
             .collect();
+        let mode_changed = shape.mode != self.shape.mode;
         for domain in &mut self.domains {
             domain.rearrange(kept);
+            if mode_changed {
+                // What was sent in the other mode is nobody's to be credited with.
+                domain.line.holder = sequence::GONE;
+            }
         }
         self.cursor = self.cursor.checked_rem(shape.destinations.max(1)).unwrap_or(0);
         self.shape = shape;
