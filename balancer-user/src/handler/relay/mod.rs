@@ -41,6 +41,7 @@ pub struct Relay {
     /// Outlets that the configuration has no more: they send what they have.
     leaving: Vec<Outlet>,
     backlog: Backlog,
+    /// When the connections of now were begun, all of them.
     opened: Instant,
     outlets_opened: u64,
     malformed_row: u32,
@@ -73,8 +74,7 @@ impl Relay {
             outlets_opened: 0,
             malformed_row: 0,
             mode: receiver.mode,
-            settles: receiver.mode == Mode::RoundRobin
-                || output_protocol(&receiver) == Protocol::Udp,
+            settles: must_settle(&receiver),
             holding: false,
             runs: can_merge(&receiver),
             ended: false,
@@ -142,6 +142,11 @@ impl Relay {
         }
         this.router.reconfigure(shape(receiver), &kept);
         (this.mode, this.runs) = (receiver.mode, can_merge(receiver));
+        this.settles = must_settle(receiver);
+        let all_new = kept.iter().all(Option::is_none);
+        if all_new {
+            this.opened = Instant::now();
+        }
         for mut outlet in old.into_iter().flatten() {
             outlet.closing = Some(Instant::now() + LINGER);
             outlet.wake.notify_one();
@@ -155,6 +160,9 @@ impl Relay {
                 Rc::clone(relay),
                 id,
             ));
+        }
+        if all_new {
+            tokio::task::spawn_local(Relay::settle(Rc::clone(relay)));
         }
         relay.borrow_mut().release();
     }
@@ -205,6 +213,10 @@ fn shape(receiver: &Receiver) -> Shape {
         template_seconds: receiver.template_seconds,
         template_messages: receiver.template_messages,
     }
+}
+
+fn must_settle(receiver: &Receiver) -> bool {
+    receiver.mode == Mode::RoundRobin || output_protocol(receiver) == Protocol::Udp
 }
 
 fn output_protocol(receiver: &Receiver) -> Protocol {
