@@ -7,7 +7,6 @@ use ipfix_balancer_tests::collector::Protocol::Tcp;
 use ipfix_balancer_tests::daemon::{self, Daemon, Mode, Outcome, Receiver};
 use ipfix_balancer_tests::exporter::{Flows, TcpExporter};
 use ipfix_balancer_tests::net::{V4, free_address};
-use ipfix_balancer_tests::poll;
 use ipfix_balancer_tests::setup::Setup;
 use nix::sys::signal::Signal;
 
@@ -184,7 +183,7 @@ fn stops(stop: impl FnOnce(&Daemon) -> Result<()>) -> Result<()> {
     let status = daemon.wait_for_exit()?;
     ensure!(status.code() == Some(DONE), "{status}: {}", daemon.log());
     let collector = collectors.first().context("no collector")?;
-    poll::wait("the outgoing connection ended", || collector.open_sessions() == 0)?;
+    collector.wait_for_end_of(1)?;
     let arrived = collector.sessions().into_iter().map(|session| session.messages);
     ensure!(arrived.collect::<Vec<_>>() == [messages], "not all was sent before the end");
     ensure!(daemon.command(&["status"])?.code == FAILED, "somebody still answers");

@@ -150,8 +150,7 @@ fn tcp_half_a_message_at_the_end_is_never_passed_on() {
     exporter.send(&flows.data(5)[..100]).unwrap();
     exporter.finish().unwrap();
     setup.wait_for_drops("truncated", 1).unwrap();
-    poll::wait("the collector's session ended", || setup.collectors[0].open_sessions() == 0)
-        .unwrap();
+    setup.collectors[0].wait_for_end_of(1).unwrap();
     let session = setup.first_session().unwrap();
     assert_eq!(session.messages, good);
     assert!(session.rest.is_empty());

@@ -168,6 +168,14 @@ impl Collector {
         self.store.open_sessions()
     }
 
+    /// Waits until `count` TCP connections have come and all of them have ended. The balancer may
+    /// have closed a connection before the collector accepts it: none is open then, either.
+    pub fn wait_for_end_of(&self, count: usize) -> Result<()> {
+        poll::wait(&format!("{count} sessions came to {} and ended", self.address), || {
+            self.session_count() == count && self.open_sessions() == 0
+        })
+    }
+
     /// Waits until at least `count` messages are here.
     pub fn wait_for(&self, count: usize) -> Result<()> {
         let what = format!("{count} messages at {} {}", self.address, self.protocol);
@@ -213,7 +221,7 @@ mod tests {
         assert_eq!(sessions[0].peer, exporter.address().unwrap());
         assert!(sessions[0].open);
         drop(exporter);
-        poll::wait("the session ended", || collector.open_sessions() == 0).unwrap();
+        collector.wait_for_end_of(1).unwrap();
     }
 
     #[test]
@@ -222,10 +230,7 @@ mod tests {
         let mut exporter = TcpExporter::connect(collector.address()).unwrap();
         exporter.send(&Flows::new(1).data(2)[..30]).unwrap();
         exporter.finish().unwrap();
-        poll::wait("the session ended", || {
-            collector.session_count() == 1 && collector.open_sessions() == 0
-        })
-        .unwrap();
+        collector.wait_for_end_of(1).unwrap();
         assert_eq!(collector.messages(), 0);
         assert_eq!(collector.sessions()[0].rest.len(), 30);
     }
