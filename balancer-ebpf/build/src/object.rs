@@ -1,0 +1,74 @@
+//! The cargo that builds the object.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Error, Toolchain};
+
+/// What the object is built for: BPF, little-endian as all machines that the daemon runs on.
+pub const TARGET: &str = "bpfel-unknown-none";
+/// The package, and the object.
+const NAME: &str = "balancer-ebpf";
+
+/// Builds the object; where it is. The target directory must be none that a running cargo holds:
+/// the two would wait for each other.
+///
+/// # Errors
+///
+/// When cargo cannot be started, and when the object does not build: cargo has then said why.
+pub fn build(toolchain: &Toolchain, target_dir: &Path) -> Result<PathBuf, Error> {
+    let mut command = toolchain.compiler.cargo_build();
+    command
+        .args(["--locked", "--release", "--package", NAME, "--bin", NAME])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(target_dir)
+        .current_dir(root())
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain.linker))
+        .stdout(Stdio::null());
+    settle(&mut command, target_dir);
+    let status = command.status().map_err(|source| Error::Start {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    })?;
+    if !status.success() {
+        return Err(Error::Build { toolchain: toolchain.to_string(), status });
+    }
+    Ok(target_dir.join(TARGET).join("release").join(NAME))
+}
+
+/// Everything that the object is made from.
+pub fn sources() -> [PathBuf; 5] {
+    [
+        "balancer-ebpf/Cargo.toml",
+        "balancer-ebpf/src",
+        "common/Cargo.toml",
+        "common/src",
+        "Cargo.lock",
+    ]
+    .map(|path| root().join(path))
+}
+
+/// Overrules what a person's own cargo configuration could say.
+fn settle(command: &mut Command, target_dir: &Path) {
+    // A build directory common to all cargos is one that the outer cargo holds.
+    command.env("CARGO_BUILD_BUILD_DIR", target_dir);
+    // Wrappers are for the daemon's compiler.
+    command.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "");
+    // bpf-linker optimises the whole program, whatever rustc has done before.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+}
+
+/// Flags of the compiler, separated as cargo wants them, so that a path may hold blanks.
+fn flags(linker: &Path) -> OsString {
+    let mut flags = OsString::from("-Clinker=");
+    flags.push(linker);
+    // Type information for the loader comes from debug information; v3 has 32-bit jumps.
+    flags.push("\u{1f}-Cdebuginfo=2\u{1f}-Clink-arg=--btf\u{1f}-Ctarget-cpu=v3");
+    flags
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}

@@ -1,0 +1,10 @@
+//! The programs that the kernel runs. On any other target this is an empty program, so that the
+//! whole workspace builds and is linted with one command.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(target_arch = "bpf")]
+mod programs;
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
