@@ -10,6 +10,8 @@ pub mod daemon;
 mod docs_tests;
 pub mod handler;
 pub mod input;
+#[cfg(feature = "kernel")]
+pub mod kernel;
 pub mod net;
 pub mod output;
 pub mod rate_limit;

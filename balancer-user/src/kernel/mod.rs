@@ -1,0 +1,3 @@
+//! The kernel path: loading of the programs.
+
+pub mod object;
