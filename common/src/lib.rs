@@ -7,8 +7,11 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod handover;
+pub mod maps;
 pub mod message;
 pub mod reason;
 pub mod record;
 pub mod sequence;
 pub mod template;
+pub mod turn;

@@ -149,15 +149,34 @@ impl<'a> Iterator for Sets<'a> {
     }
 }
 
+/// The fields of a set header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetHeader {
+    /// Set id.
+    pub id: u16,
+    /// Bytes of the set, header included.
+    pub length: usize,
+}
+
+impl SetHeader {
+    /// Reads the set header in `bytes`, from which on the message has `rest` bytes.
+    #[inline(always)]
+    pub fn read(bytes: [u8; SET_HEADER_LEN], rest: usize) -> Result<SetHeader, Malformed> {
+        let [i0, i1, l0, l1] = bytes;
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        if length < SET_HEADER_LEN || length > rest {
+            return Err(Malformed::SetLength);
+        }
+        Ok(SetHeader { id: u16::from_be_bytes([i0, i1]), length })
+    }
+}
+
 #[inline]
 fn next_set(rest: &[u8]) -> Result<Set<'_>, Malformed> {
-    let &[i0, i1, l0, l1] = rest.first_chunk().ok_or(Malformed::SetLength)?;
-    let length = usize::from(u16::from_be_bytes([l0, l1]));
-    if length < SET_HEADER_LEN {
-        return Err(Malformed::SetLength);
-    }
+    let header = rest.first_chunk().ok_or(Malformed::SetLength)?;
+    let SetHeader { id, length } = SetHeader::read(*header, rest.len())?;
     let bytes = rest.get(..length).ok_or(Malformed::SetLength)?;
-    Ok(Set { id: u16::from_be_bytes([i0, i1]), bytes })
+    Ok(Set { id, bytes })
 }
 
 #[cfg(test)]

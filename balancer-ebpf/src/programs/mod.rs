@@ -1,17 +1,19 @@
-//! Entry points, each in a section that says where it attaches.
+//! The programs. Each forwards what [`steer`] finds fit for it, and leaves everything else to the
+//! network stack, untouched.
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+mod count;
+mod maps;
+mod packet;
+mod rewrite;
+mod steer;
+mod tc;
+mod word;
+mod xdp;
 
 /// The kernel lends its GPL-only helpers to programs under a licence compatible with its own.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-/// Passes every packet up: the daemon serves all receivers.
-#[xdp]
-pub fn ipfix_xdp(_packet: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
-}
 
 /// The verifier accepts no program that can panic: this is here for the compiler alone.
 #[panic_handler]

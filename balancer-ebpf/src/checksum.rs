@@ -1,0 +1,121 @@
+//! Internet checksums that follow a change without a look at the rest of the packet (RFC 1624).
+
+/// A change of some 16-bit words, in ones' complement. Good for up to 32,767 words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change(u32);
+
+impl Change {
+    /// One word was `old` and becomes `new`. Byte order does not matter, as long as it is the same
+    /// in everything (RFC 1071 section 2).
+    #[inline(always)]
+    #[must_use]
+    pub fn word(self, old: u16, new: u16) -> Change {
+        Change(self.0 + u32::from(!old) + u32::from(new))
+    }
+
+    /// Several words in a row.
+    #[inline(always)]
+    #[must_use]
+    pub fn words<const N: usize>(mut self, old: [u16; N], new: [u16; N]) -> Change {
+        for (old, new) in old.into_iter().zip(new) {
+            self = self.word(old, new);
+        }
+        self
+    }
+
+    /// Both changes.
+    #[inline(always)]
+    #[must_use]
+    pub fn and(self, other: Change) -> Change {
+        Change(self.0 + other.0)
+    }
+
+    /// The change as the kernel's checksum helpers take it: a sum that is not folded.
+    #[inline(always)]
+    pub fn sum(self) -> u32 {
+        self.0
+    }
+
+    /// The checksum after the change.
+    #[inline(always)]
+    pub fn apply(self, checksum: u16) -> u16 {
+        !fold(self.0 + u32::from(!checksum))
+    }
+
+    /// Likewise for UDP, where 0 stands for "no checksum": it stays 0, and nothing else becomes 0
+    /// (RFC 768).
+    #[inline(always)]
+    pub fn apply_udp(self, checksum: u16) -> u16 {
+        if checksum == 0 {
+            return 0;
+        }
+        match self.apply(checksum) {
+            0 => u16::MAX,
+            checksum => checksum,
+        }
+    }
+}
+
+/// Whether `checksum` is no more than the sum of the pseudo header, addresses and the `rest`: the
+/// sender has left the others to its network card (`CHECKSUM_PARTIAL`). A complete checksum looks so
+/// once in 65,536 packets.
+#[inline(always)]
+pub fn is_partial<const N: usize>(checksum: u16, addresses: [u16; N], rest: [u16; 2]) -> bool {
+    let sum = addresses.into_iter().chain(rest).map(u32::from).sum();
+    checksum != 0 && checksum == fold(sum)
+}
+
+#[inline(always)]
+fn fold(mut sum: u32) -> u16 {
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    #[expect(clippy::cast_possible_truncation, reason = "two foldings leave 16 bits")]
+    {
+        sum as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From the definition: the complement of the sum of all words.
+    fn checksum(words: &[u16]) -> u16 {
+        let mut sum: u32 = words.iter().map(|word| u32::from(*word)).sum();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn a_change_gives_what_the_definition_gives() {
+        let mut words = [0x4500, 0x0073, 0x0000, 0x4000, 0x4011, 0xc0a8, 0x0001, 0xc0a8, 0x00c7];
+        let mut current = checksum(&words);
+        for (at, new) in [(7, 0x0a00), (8, 0xffff), (0, 0), (3, 0xfffe), (8, 0), (1, 0x8000)] {
+            current = Change::default().word(words[at], new).apply(current);
+            words[at] = new;
+            assert_eq!(current, checksum(&words), "{words:x?}");
+        }
+    }
+
+    #[test]
+    fn no_udp_checksum_stays_none_and_none_is_not_made() {
+        let change = Change::default().word(1, 2);
+        assert_eq!(change.apply_udp(0), 0);
+        // A sum of ones has the checksum 0, which UDP writes as ones.
+        let words = [0xfff0, 0x000e];
+        let change = Change::default().word(words[1], 0x000f);
+        assert_eq!(checksum(&[0xfff0, 0x000f]), 0);
+        assert_eq!(change.apply_udp(checksum(&words)), 0xffff);
+    }
+
+    #[test]
+    fn a_partial_checksum_is_the_sum_of_the_pseudo_header() {
+        let addresses = [0xc0a8, 0x0001, 0xc0a8, 0x00c7];
+        let partial = !checksum(&[0xc0a8, 0x0001, 0xc0a8, 0x00c7, 17, 100]);
+        assert!(is_partial(partial, addresses, [17, 100]));
+        assert!(!is_partial(!partial, addresses, [17, 100]));
+        assert!(!is_partial(0, [0; 4], [0; 2]));
+    }
+}

@@ -1,0 +1,257 @@
+//! Headers of a packet, read in place.
+
+use common::{maps::Flow, message::HEADER_LEN};
+
+/// Bytes of an Ethernet header.
+pub const ETHERNET_LEN: usize = 14;
+/// Bytes of a UDP header.
+pub const UDP_LEN: usize = 8;
+/// Where the checksum stands in the IPv4 header, the hop limit in both, the addresses in both.
+pub const IPV4_TTL: usize = 8;
+/// Checksum of the IPv4 header.
+pub const IPV4_CHECKSUM: usize = 10;
+/// Addresses in the IPv4 header.
+pub const IPV4_ADDRESSES: usize = 12;
+/// Hop limit in the IPv6 header.
+pub const IPV6_HOP_LIMIT: usize = 7;
+/// Addresses in the IPv6 header.
+pub const IPV6_ADDRESSES: usize = 8;
+/// Checksum in the UDP header.
+pub const UDP_CHECKSUM: usize = 6;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
+const VLAN_LEN: usize = 4;
+const IPV4_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
+const FRAGMENT_HEADER_LEN: usize = 8;
+/// UDP in the header before it.
+pub const PROTOCOL_UDP: u16 = 17;
+const PROTOCOL_FRAGMENT: u16 = 44;
+/// IPv4: the flag "more fragments" and the offset.
+const FRAGMENT_FIELD: u16 = 0x3fff;
+/// IPv4: the offset.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// The longest message that is looked at: what fits into a jumbo frame.
+const MAX_OFFSET: usize = 9216;
+
+/// The bytes of a packet that can be accessed directly.
+#[derive(Clone, Copy)]
+pub struct View {
+    start: usize,
+    end: usize,
+}
+
+impl View {
+    /// The packet from `start` to `end`, as its context tells.
+    #[inline(always)]
+    pub fn new(start: usize, end: usize) -> View {
+        View { start, end }
+    }
+
+    /// Bytes of the packet.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// A pointer to the `T` at `offset`, if the packet has all of it.
+    #[inline(always)]
+    pub fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        // The verifier wants to see a bound before it lets an offset into an address.
+        if offset > MAX_OFFSET {
+            return None;
+        }
+        let address = self.start + offset;
+        if address + size_of::<T>() > self.end { None } else { Some(address as *mut T) }
+    }
+
+    /// The 16-bit words at `offset`, which is even, in network byte order.
+    #[inline(always)]
+    pub fn words<const N: usize>(&self, offset: usize) -> Option<[u16; N]> {
+        // SAFETY: `at` has compared all words with the packet's end. The packet begins at an even
+        // address (drivers align its IP header to 2 or 4 bytes, and the Ethernet header has 14).
+        self.at::<[u16; N]>(offset).map(|at| unsafe { at.read() })
+    }
+
+    /// The bytes at `offset`.
+    #[inline(always)]
+    pub fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        // SAFETY: `at` has compared all bytes with the packet's end.
+        self.at::<[u8; N]>(offset).map(|at| unsafe { at.read() })
+    }
+
+    #[inline(always)]
+    fn word(&self, offset: usize) -> Option<u16> {
+        self.words::<1>(offset).map(|[word]| u16::from_be(word))
+    }
+}
+
+/// What the IP header says that keeps a packet out of the kernel path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing.
+    Plain,
+    /// It is the first of several fragments.
+    Fragment,
+    /// It has IPv4 options.
+    Options,
+}
+
+/// Where the headers of a UDP datagram are, and what they say. Everything counts from the packet's
+/// start.
+#[derive(Clone, Copy)]
+pub struct Headers {
+    /// IP header.
+    pub ip: usize,
+    /// UDP header.
+    pub udp: usize,
+    /// Whether it is IPv6.
+    pub ipv6: bool,
+    /// What is special about the IP header.
+    pub form: Form,
+    /// Length of the IP packet, header included.
+    pub ip_len: usize,
+    /// The UDP header ...
+    pub datagram: [u16; UDP_LEN / 2],
+    /// ... and the message header, in network byte order.
+    pub message: [u16; HEADER_LEN / 2],
+}
+
+/// Where the headers are, before those of the datagram are read.
+struct Place {
+    ip: usize,
+    udp: usize,
+    ipv6: bool,
+    form: Form,
+    ip_len: u16,
+}
+
+impl Headers {
+    /// Reads the headers of a UDP datagram that holds a message, with at most one VLAN tag. `None`:
+    /// it is something else, or a later fragment, which has no ports.
+    #[inline(always)]
+    pub fn read(view: &View) -> Option<Headers> {
+        let mut ip = ETHERNET_LEN;
+        let mut ethertype = view.word(ip - 2)?;
+        if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
+            ip += VLAN_LEN;
+            ethertype = view.word(ip - 2)?;
+        }
+        let Place { ip, udp, ipv6, form, ip_len } = match ethertype {
+            ETHERTYPE_IPV4 => Place::ipv4(view, ip)?,
+            ETHERTYPE_IPV6 => Place::ipv6(view, ip)?,
+            _ => return None,
+        };
+        let header_len = if ipv6 { IPV6_LEN } else { 0 };
+        // In one access: behind IPv4 options the offset is variable, and the verifier has to see the
+        // comparison with the packet's end and the access together.
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = view.words(udp)?;
+        Some(Headers {
+            ip,
+            udp,
+            ipv6,
+            form,
+            ip_len: header_len + usize::from(ip_len),
+            datagram: [a, b, c, d],
+            message: [e, f, g, h, i, j, k, l],
+        })
+    }
+
+    /// Where the message begins.
+    #[inline(always)]
+    pub fn at_message(&self) -> usize {
+        self.udp + UDP_LEN
+    }
+
+    /// Bytes of the message, by its own account.
+    #[inline(always)]
+    pub fn message_len(&self) -> usize {
+        let [_, length, ..] = self.message;
+        u16::from_be(length).into()
+    }
+
+    /// The message's sequence number.
+    #[inline(always)]
+    pub fn sequence(&self) -> u32 {
+        let [_, _, _, _, high, low, ..] = self.message;
+        u32::from(u16::from_be(high)) << 16 | u32::from(u16::from_be(low))
+    }
+
+    /// The key that the packet's session and observation domain are found by.
+    #[inline(always)]
+    pub fn flow(&self, view: &View) -> Option<Flow> {
+        let [source_port, destination_port, ..] = self.datagram;
+        let [.., d0, d1] = self.message;
+        let [source, destination] = match self.ipv6 {
+            true => {
+                let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] =
+                    view.words(self.ip + IPV6_ADDRESSES)?;
+                [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]]
+            }
+            false => {
+                let [a, b, c, d] = view.words(self.ip + IPV4_ADDRESSES)?;
+                [[0, 0, 0, 0, 0, 0xffff, a, b], [0, 0, 0, 0, 0, 0xffff, c, d]]
+            }
+        };
+        Some(Flow { source, destination, source_port, destination_port, domain: [d0, d1] })
+    }
+}
+
+impl Place {
+    #[inline(always)]
+    fn ipv4(view: &View, ip: usize) -> Option<Place> {
+        let [version_length, ip_len, _, fragment, ttl_protocol] = view.words(ip)?.map(u16::from_be);
+        let header_len = usize::from(version_length >> 8 & 0xf) * 4;
+        let protocol = ttl_protocol & 0xff;
+        if version_length >> 12 != 4 || header_len < IPV4_LEN || protocol != PROTOCOL_UDP {
+            return None;
+        }
+        if fragment & FRAGMENT_OFFSET != 0 {
+            return None;
+        }
+        let plain = header_len == IPV4_LEN;
+        let form = match plain {
+            _ if fragment & FRAGMENT_FIELD != 0 => Form::Fragment,
+            true => Form::Plain,
+            false => Form::Options,
+        };
+        let udp = ip + if plain { plain_ipv4_len() } else { header_len };
+        Some(Place { ip, udp, ipv6: false, form, ip_len })
+    }
+
+    #[inline(always)]
+    fn ipv6(view: &View, ip: usize) -> Option<Place> {
+        let [version, _, ip_len, next_limit] = view.words(ip)?.map(u16::from_be);
+        if version >> 12 != 6 {
+            return None;
+        }
+        let udp = ip + IPV6_LEN;
+        match next_limit >> 8 {
+            PROTOCOL_UDP => Some(Place { ip, udp, ipv6: true, form: Form::Plain, ip_len }),
+            PROTOCOL_FRAGMENT => {
+                let [next, offset] = view.words(udp)?.map(u16::from_be);
+                if next >> 8 != PROTOCOL_UDP || offset >> 3 != 0 {
+                    return None;
+                }
+                let udp = udp + FRAGMENT_HEADER_LEN;
+                Some(Place { ip, udp, ipv6: true, form: Form::Fragment, ip_len })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// [`IPV4_LEN`], in a way that keeps the compiler from taking the header's length field for it: the
+/// verifier can't follow that they are the same.
+#[inline(always)]
+fn plain_ipv4_len() -> usize {
+    let len: u64;
+    // SAFETY: one instruction that sets a register.
+    unsafe {
+        core::arch::asm!("{0} = {1}", out(reg) len, const IPV4_LEN, options(pure, nomem, nostack))
+    };
+    len as usize
+}

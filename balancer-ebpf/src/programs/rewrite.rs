@@ -1,0 +1,110 @@
+//! Making a packet ours: new addresses, ports and number, with checksums that follow.
+
+use balancer_ebpf::checksum::Change;
+use common::{
+    maps::{Address, Destination, Mac},
+    message::SEQUENCE_OFFSET,
+};
+
+use super::{
+    packet::{
+        ETHERNET_LEN, Headers, IPV4_ADDRESSES, IPV4_CHECKSUM, IPV4_TTL, IPV6_ADDRESSES,
+        IPV6_HOP_LIMIT, UDP_CHECKSUM, View,
+    },
+    steer::Way,
+};
+
+/// Hop limit of what we send, as Linux itself has it: the exporter's packet ends here, and this is
+/// another one.
+const HOP_LIMIT: u8 = 64;
+
+/// What the UDP checksum has to follow.
+pub struct Changes {
+    /// Of the pseudo header: a checksum that a network card is to complete has no more than that.
+    pub addresses: Change,
+    /// Of the datagram.
+    pub datagram: Change,
+}
+
+/// Makes the packet ours on `way`, with another sequence number if there is one. The UDP checksum is
+/// left to the caller. `None` where the packet is not what it was a moment ago.
+///
+/// The destination is of the packet's IP version; the daemon sees to that.
+#[inline(always)]
+pub fn rewrite(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) -> Option<Changes> {
+    // SAFETY: the value of a map, whole: the daemon does not change a place in use.
+    let destination = unsafe { &*way.destination };
+    let addresses = match headers.ipv6 {
+        true => ipv6(view, headers, destination)?,
+        false => ipv4(view, headers, destination)?,
+    };
+    let ports = view.at::<[u16; 2]>(headers.udp)?;
+    // SAFETY (this and the next blocks): `at` has compared the whole type with the packet's end, and
+    // all offsets are even, see `View::words`.
+    let new_ports = [way.source_port, destination.port];
+    let mut datagram = Change::default().words(unsafe { *ports }, new_ports);
+    unsafe { *ports = new_ports };
+    if let Some(sequence) = sequence {
+        let number = view.at::<[u16; 2]>(headers.at_message() + SEQUENCE_OFFSET)?;
+        let new_number = words(sequence.to_be());
+        datagram = datagram.words(unsafe { *number }, new_number);
+        unsafe { *number = new_number };
+    }
+    let macs = view.at::<[Mac; 2]>(headers.ip - ETHERNET_LEN)?;
+    unsafe { *macs = [destination.next_hop, destination.interface_mac] };
+    Some(Changes { addresses, datagram })
+}
+
+/// Likewise, with the UDP checksum, which is complete or absent.
+#[inline(always)]
+pub fn rewrite_all(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) -> Option<()> {
+    let Changes { addresses, datagram } = rewrite(view, headers, way, sequence)?;
+    let checksum = view.at::<u16>(headers.udp + UDP_CHECKSUM)?;
+    // SAFETY: as in `rewrite`.
+    unsafe { *checksum = addresses.and(datagram).apply_udp(*checksum) };
+    Some(())
+}
+
+#[inline(always)]
+fn ipv4(view: &View, headers: &Headers, destination: &Destination) -> Option<Change> {
+    let addresses = view.at::<[u16; 4]>(headers.ip + IPV4_ADDRESSES)?;
+    let [a, b] = unmapped(destination.source);
+    let [c, d] = unmapped(destination.address);
+    // SAFETY: as in `rewrite`.
+    let change = Change::default().words(unsafe { *addresses }, [a, b, c, d]);
+    unsafe { *addresses = [a, b, c, d] };
+    let ttl = view.at::<[u8; 2]>(headers.ip + IPV4_TTL)?;
+    let [old, protocol] = unsafe { *ttl };
+    let new = [HOP_LIMIT, protocol];
+    unsafe { *ttl = new };
+    let header = change.word(u16::from_ne_bytes([old, protocol]), u16::from_ne_bytes(new));
+    let checksum = view.at::<u16>(headers.ip + IPV4_CHECKSUM)?;
+    unsafe { *checksum = header.apply(*checksum) };
+    Some(change)
+}
+
+#[inline(always)]
+fn ipv6(view: &View, headers: &Headers, destination: &Destination) -> Option<Change> {
+    let addresses = view.at::<[Address; 2]>(headers.ip + IPV6_ADDRESSES)?;
+    // SAFETY: as in `rewrite`.
+    let [source, target] = unsafe { *addresses };
+    let change =
+        Change::default().words(source, destination.source).words(target, destination.address);
+    unsafe { *addresses = [destination.source, destination.address] };
+    let hop_limit = view.at::<u8>(headers.ip + IPV6_HOP_LIMIT)?;
+    unsafe { *hop_limit = HOP_LIMIT };
+    Some(change)
+}
+
+/// The IPv4 address in its IPv6 form.
+#[inline(always)]
+fn unmapped([.., a, b]: Address) -> [u16; 2] {
+    [a, b]
+}
+
+/// The two words of a number as they stand in memory.
+#[inline(always)]
+fn words(number: u32) -> [u16; 2] {
+    let [a, b, c, d] = number.to_ne_bytes();
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
+}

@@ -1,0 +1,390 @@
+//! What becomes of a packet: the one decision that every program rests on.
+
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use balancer_ebpf::checksum::is_partial;
+use common::{
+    handover::{Entry, Handover},
+    maps::{
+        ALL, ANY_CPU, Destination, Domain, Flow, Listener, MARK_LEN, MAX_DESTINATIONS, Receiver,
+        Session, options_bit, place,
+    },
+    message::{HEADER_LEN, OPTIONS_TEMPLATE_SET, SET_HEADER_LEN, SetHeader, TEMPLATE_SET, VERSION},
+    reason::PassUp,
+    turn,
+};
+
+use super::{
+    count,
+    maps::{DESTINATIONS, DOMAINS, FLOWS, LISTENERS, RECEIVERS, SESSIONS},
+    packet::{Form, Headers, IPV4_ADDRESSES, IPV6_ADDRESSES, PROTOCOL_UDP, UDP_LEN, View},
+    word::MapWord,
+};
+
+/// Sets of a message that are looked at: as many as fit into an Ethernet frame.
+const MAX_SETS: usize = 364;
+
+/// What the hook tells of a packet, beyond its bytes.
+#[derive(Clone, Copy)]
+pub struct Hook {
+    /// Datagrams in the packet (GSO, GRO).
+    pub segments: u64,
+    /// Whether an incomplete checksum is completed after us. If not, it has to be looked for.
+    pub completes_checksums: bool,
+    /// Whether the work can be moved to another CPU from here.
+    pub can_move: bool,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It goes on into the network stack.
+    Stack,
+    /// It is dropped.
+    Drop,
+    /// It is to be decided about on the receiver's CPU.
+    Move,
+    /// It goes to one destination, with another sequence number.
+    One,
+    /// It goes to all destinations of the receiver.
+    Everyone,
+}
+
+/// What becomes of a packet, and how. Every field always has a value: the compiler copies unset ones
+/// of an enum along, and the verifier refuses that.
+#[derive(Clone, Copy)]
+pub struct Verdict {
+    /// What becomes of it.
+    pub action: Action,
+    /// [`Action::Move`]: where to.
+    pub cpu: u32,
+    /// [`Action::One`]: where to.
+    pub way: Way,
+    /// [`Action::One`]: its sequence number.
+    pub number: u32,
+    /// Its session's index.
+    pub session: u32,
+    /// Its receiver's index.
+    pub receiver: u32,
+}
+
+impl Verdict {
+    /// Into the network stack.
+    const STACK: Verdict = Verdict {
+        action: Action::Stack,
+        cpu: 0,
+        way: Way { destination: core::ptr::null(), source_port: 0 },
+        number: 0,
+        session: 0,
+        receiver: 0,
+    };
+}
+
+/// To one destination.
+#[derive(Clone, Copy)]
+pub struct Way {
+    /// Where to.
+    pub destination: *const Destination,
+    /// Source port that it leaves with.
+    pub source_port: u16,
+}
+
+/// Decides about a packet. What is to go up has been counted, and was not changed.
+#[inline(always)]
+pub fn steer(view: &View, headers: &Headers, hook: Hook) -> Verdict {
+    let mut verdict = Verdict::STACK;
+    let Some(packet) = Packet::of(view, headers, hook) else { return verdict };
+    (verdict.session, verdict.receiver) = (packet.session_index, packet.receiver_index);
+    if hook.can_move
+        && let Some(cpu) = packet.other_cpu()
+    {
+        (verdict.action, verdict.cpu) = (Action::Move, cpu);
+        return verdict;
+    }
+    let fit = packet.inspect(hook);
+    let handover = packet.handover();
+    let entry = handover.enter();
+    let outcome = match (fit, entry) {
+        (Err(reason), _) => Err(reason),
+        (Ok(()), Entry::Busy) => Err(PassUp::Busy),
+        (Ok(()), Entry::Closed) => packet.wait(&mut verdict),
+        (Ok(()), Entry::Open) => packet.plan(&mut verdict),
+    };
+    if outcome.is_err() {
+        handover.pass(entry != Entry::Busy, || fit.is_ok() && packet.note());
+    }
+    if entry != Entry::Busy {
+        handover.leave();
+    }
+    packet.count(outcome, verdict.action, hook.segments);
+    verdict
+}
+
+/// A packet of a known session.
+struct Packet<'a> {
+    view: &'a View,
+    headers: &'a Headers,
+    domain: *mut Domain,
+    session: *mut Session,
+    session_index: u32,
+    receiver: *const Receiver,
+    receiver_index: u32,
+}
+
+impl<'a> Packet<'a> {
+    /// Finds the packet's session. One that is not known is counted, if it is for a receiver.
+    #[inline(always)]
+    fn of(view: &'a View, headers: &'a Headers, hook: Hook) -> Option<Packet<'a>> {
+        let flow = headers.flow(view)?;
+        // SAFETY: the value is a number that the daemon writes once, when it adds the element.
+        let Some(domain_index) = (unsafe { FLOWS.get(&flow) }).copied() else {
+            unknown(&flow, hook.segments);
+            return None;
+        };
+        let domain = DOMAINS.get_ptr_mut(domain_index)?;
+        // SAFETY (both blocks): values of maps, which live as long as the program runs. The daemon
+        // changes these numbers as whole words, and every use of one is checked.
+        let session_index = unsafe { (*domain).session };
+        let session = SESSIONS.get_ptr_mut(session_index)?;
+        let receiver_index = unsafe { (*session).receiver };
+        let receiver = RECEIVERS.get_ptr(receiver_index)?;
+        Some(Packet { view, headers, domain, session, session_index, receiver, receiver_index })
+    }
+
+    /// The CPU of the receiver's `TASKSET`, if it is not this one.
+    #[inline(always)]
+    fn other_cpu(&self) -> Option<u32> {
+        // SAFETY: the value of a map, a word that the daemon changes as a whole.
+        let cpu = unsafe { (*self.receiver).cpu };
+        // SAFETY: the helper takes nothing and touches nothing.
+        let here = unsafe { bpf_get_smp_processor_id() } as u32;
+        (cpu != ANY_CPU && cpu != here).then_some(cpu)
+    }
+
+    #[inline(always)]
+    fn handover(&self) -> &Handover<MapWord> {
+        // SAFETY: the value of a map. `MapWord` is a transparent `UnsafeCell<u32>`: the layout is the
+        // same, and it may change while there is a reference.
+        unsafe { &*(&raw const (*self.session).handover).cast::<Handover<MapWord>>() }
+    }
+
+    /// What becomes of flow data while more is on its way up: it follows, unless the daemon can't
+    /// keep up and has shut the way.
+    #[inline(always)]
+    fn wait(&self, verdict: &mut Verdict) -> Result<(), PassUp> {
+        // SAFETY: the value of a map, a word that the daemon changes as a whole.
+        if unsafe { (*self.session).shut } == 0 {
+            return Err(PassUp::Pending);
+        }
+        verdict.action = Action::Drop;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn count(&self, outcome: Result<(), PassUp>, action: Action, segments: u64) {
+        match outcome {
+            Err(reason) => count::passed_up(self.receiver_index, reason, segments),
+            Ok(()) if action == Action::Drop => count::overload(self.receiver_index),
+            Ok(()) => count::forwarded(self.receiver_index, self.headers.message_len() as u64),
+        }
+    }
+
+    /// Whether it is a plain datagram with one message of nothing but flow data.
+    #[inline(always)]
+    fn inspect(&self, hook: Hook) -> Result<(), PassUp> {
+        match self.headers.form {
+            Form::Plain => {}
+            Form::Fragment => return Err(PassUp::Fragment),
+            Form::Options => return Err(PassUp::IpOptions),
+        }
+        if hook.segments > 1 {
+            return Err(PassUp::Gso);
+        }
+        let [version, ..] = self.headers.message;
+        if version != VERSION.to_be() {
+            return Err(PassUp::Version);
+        }
+        let length = self.headers.message_len();
+        let Headers { ip, udp, ip_len, .. } = *self.headers;
+        let [_, _, udp_len, checksum] = self.headers.datagram;
+        let udp_length = usize::from(u16::from_be(udp_len));
+        if length + UDP_LEN != udp_length
+            || udp - ip + udp_length != ip_len
+            || ip + ip_len > self.view.len()
+            || length < HEADER_LEN
+        {
+            return Err(PassUp::Lengths);
+        }
+        if !hook.completes_checksums && self.headers.is_partial(self.view, udp_len, checksum) {
+            return Err(PassUp::PartialChecksum);
+        }
+        self.inspect_sets(length)
+    }
+
+    #[inline(always)]
+    fn inspect_sets(&self, length: usize) -> Result<(), PassUp> {
+        let end = self.headers.at_message() + length;
+        let mut at = self.headers.at_message() + HEADER_LEN;
+        if at == end {
+            return Err(PassUp::NoSets);
+        }
+        for _ in 0..MAX_SETS {
+            let bytes: [u8; SET_HEADER_LEN] = self.view.bytes(at).ok_or(PassUp::Sets)?;
+            let set = SetHeader::read(bytes, end - at).map_err(|_| PassUp::Sets)?;
+            if set.id == TEMPLATE_SET || set.id == OPTIONS_TEMPLATE_SET {
+                return Err(PassUp::Template);
+            }
+            if self.is_options(set.id) {
+                return Err(PassUp::OptionsData);
+            }
+            at += set.length;
+            if at == end {
+                return Ok(());
+            }
+        }
+        Err(PassUp::Sets)
+    }
+
+    #[inline(always)]
+    fn is_options(&self, id: u16) -> bool {
+        let (word, bit) = options_bit(id);
+        // SAFETY: `options_bit` gives a place within the array.
+        unsafe { (&raw const (*self.domain).options).cast::<u64>().add(word).read() & bit != 0 }
+    }
+
+    /// Writes down the first bytes of the message, as `common::maps::mark` does.
+    #[inline(always)]
+    fn note(&self) -> bool {
+        // SAFETY: the value of a map; the lock is held, and nobody reads the mark before it is published.
+        let mark = unsafe { &mut *(&raw mut (*self.session).mark).cast::<[u16; MARK_LEN / 2]>() };
+        match self.view.words::<{ MARK_LEN / 2 }>(self.headers.at_message()) {
+            // What follows a short message in its frame is padding.
+            Some(words) if self.headers.message_len() >= MARK_LEN => *mark = words,
+            _ => {
+                *mark = [0; MARK_LEN / 2];
+                mark[..HEADER_LEN / 2].copy_from_slice(&self.headers.message);
+            }
+        }
+        true
+    }
+
+    /// Picks the destinations, and changes the session's state accordingly. The lock is held, and
+    /// the state is the program's.
+    #[inline(always)]
+    fn plan(&self, verdict: &mut Verdict) -> Result<(), PassUp> {
+        // SAFETY: the value of a map, a word that the daemon changes as a whole.
+        match unsafe { (*self.receiver).mode } {
+            ALL => self.replicate()?,
+            _ => self.balance(verdict)?,
+        }
+        // SAFETY: the value of a map; the lock is held.
+        unsafe { (*self.session).forwarded = (*self.session).forwarded.wrapping_add(1) };
+        verdict.action = match verdict.way.destination.is_null() {
+            true => Action::Everyone,
+            false => Action::One,
+        };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn balance(&self, verdict: &mut Verdict) -> Result<(), PassUp> {
+        // SAFETY: values of maps; the lock is held, and with it the state is the program's alone.
+        let (session, domain) = unsafe { (&mut *self.session, &mut *self.domain) };
+        if session.takers & !domain.synced != 0 {
+            return Err(PassUp::Unsynced);
+        }
+        let taker = turn::next(session.takers.into(), session.turn).ok_or(PassUp::NoDestination)?;
+        if taker >= MAX_DESTINATIONS as u32 {
+            return Err(PassUp::NoDestination);
+        }
+        let destination = self.way(taker)?;
+        let sequence = self.headers.sequence();
+        let number = domain.line.give(&mut domain.outgoing, sequence, taker);
+        verdict.number = number.ok_or(PassUp::NoDestination)?;
+        session.turn = taker + 1;
+        verdict.way = Way { destination, source_port: source_port(session, taker) };
+        count::sent(self.receiver_index, taker, self.headers.message_len() as u64);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn replicate(&self) -> Result<(), PassUp> {
+        // SAFETY: values of maps, words that the daemon changes as a whole.
+        let (synced, destinations) =
+            unsafe { ((*self.domain).synced, (*self.receiver).destinations) };
+        for destination in 0..MAX_DESTINATIONS as u32 {
+            if destination >= destinations {
+                break;
+            }
+            if synced >> destination & 1 == 0 {
+                return Err(PassUp::Unsynced);
+            }
+            self.way(destination)?;
+        }
+        Ok(())
+    }
+
+    /// The way to a destination, if there is one, and it takes the packet.
+    #[inline(always)]
+    fn way(&self, destination: u32) -> Result<*const Destination, PassUp> {
+        let way = way(self.receiver, self.receiver_index, destination).ok_or(PassUp::NoRoute)?;
+        // SAFETY: the value of a map; the daemon does not change a place in use.
+        if unsafe { (*way).interface } == 0 {
+            return Err(PassUp::NoRoute);
+        }
+        if unsafe { (*way).mtu } < self.headers.ip_len as u32 {
+            return Err(PassUp::Mtu);
+        }
+        Ok(way)
+    }
+}
+
+impl Headers {
+    /// Whether the UDP checksum is that of the pseudo header alone.
+    #[inline(always)]
+    fn is_partial(&self, view: &View, udp_len: u16, checksum: u16) -> bool {
+        let rest = [PROTOCOL_UDP.to_be(), udp_len];
+        match self.ipv6 {
+            true => view
+                .words::<16>(self.ip + IPV6_ADDRESSES)
+                .is_some_and(|addresses| is_partial(checksum, addresses, rest)),
+            false => view
+                .words::<4>(self.ip + IPV4_ADDRESSES)
+                .is_some_and(|addresses| is_partial(checksum, addresses, rest)),
+        }
+    }
+}
+
+/// The way to a destination of a receiver: of its two places the one in use.
+#[inline(always)]
+pub fn way(receiver: *const Receiver, index: u32, destination: u32) -> Option<*const Destination> {
+    // SAFETY: the value of a map; a word that the daemon changes as a whole.
+    let bit = unsafe { (&raw const (*receiver).places).read_volatile() } >> (destination & 31) & 1;
+    DESTINATIONS.get_ptr(place(index, destination, bit))
+}
+
+/// The source port of a session towards a destination, below [`MAX_DESTINATIONS`].
+#[inline(always)]
+pub fn source_port(session: *const Session, destination: u32) -> u16 {
+    let mut index = u64::from(destination);
+    // SAFETY: one instruction that no optimisation can take away: the verifier has to see the bound
+    // where the index is used.
+    unsafe { core::arch::asm!("{0} &= 15", inout(reg) index, options(pure, nomem, nostack)) };
+    // SAFETY: the array has 16 places.
+    unsafe { (&raw const (*session).source_ports).cast::<u16>().add(index as usize).read() }
+}
+
+/// Counts a packet for a receiver that does not know its session.
+#[inline(always)]
+fn unknown(flow: &Flow, segments: u64) {
+    let mut listener =
+        Listener { address: flow.destination, port: flow.destination_port, zeros: 0 };
+    // SAFETY: the value is a number that the daemon writes once, when it adds the element.
+    let mut receiver = unsafe { LISTENERS.get(&listener) };
+    if receiver.is_none() {
+        listener.address = [0; 8];
+        receiver = unsafe { LISTENERS.get(&listener) };
+    }
+    if let Some(receiver) = receiver {
+        count::passed_up(*receiver, PassUp::UnknownSession, segments);
+    }
+}
