@@ -104,9 +104,15 @@ impl<W: Word> Handover<W> {
         }
     }
 
+    /// Program: whether the daemon has asked for a mark that was not made yet.
+    #[inline(always)]
+    pub fn wants_mark(&self) -> bool {
+        self.wanted.load() != self.marked.load()
+    }
+
     #[inline(always)]
     fn is_open(&self) -> bool {
-        self.passed.load() == self.handled.load() && self.wanted.load() == self.marked.load()
+        self.passed.load() == self.handled.load() && !self.wants_mark()
     }
 }
 

@@ -87,8 +87,6 @@ pub const ALL: u32 = 1;
 pub struct Destination {
     /// The collector's address.
     pub address: Address,
-    /// Our address on the way to it.
-    pub source: Address,
     /// The collector's port.
     pub port: Port,
     /// Ethernet address of the next hop.
@@ -136,8 +134,20 @@ pub struct Session {
     pub zeros: u32,
     /// First bytes of the marked message, see [`mark`].
     pub mark: [u8; MARK_LEN],
-    /// Source port of the session's socket to each destination.
-    pub source_ports: [Port; MAX_DESTINATIONS],
+    /// Address and port of the session's socket to each destination.
+    pub sources: [Source; MAX_DESTINATIONS],
+}
+
+/// Where a session's packets to a destination come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Source {
+    /// Our address.
+    pub address: Address,
+    /// Our port.
+    pub port: Port,
+    /// Zeros.
+    pub zeros: u16,
 }
 
 /// Value of `DOMAINS`: an observation domain of a session.
@@ -188,7 +198,7 @@ const _: () = {
     assert!(size_of::<Flow>() == 40);
     assert!(size_of::<Listener>() == 20);
     assert!(size_of::<Receiver>() == 16);
-    assert!(size_of::<Destination>() == 60);
-    assert!(size_of::<Session>() == 24 + 24 + 64 + 32);
+    assert!(size_of::<Destination>() == 44);
+    assert!(size_of::<Session>() == 24 + 24 + 64 + 16 * 20);
     assert!(size_of::<Domain>() == 8 + 8 + 64 + 32);
 };

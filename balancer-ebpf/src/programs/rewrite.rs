@@ -2,7 +2,7 @@
 
 use balancer_ebpf::checksum::Change;
 use common::{
-    maps::{Address, Destination, Mac},
+    maps::{Address, Mac},
     message::SEQUENCE_OFFSET,
 };
 
@@ -33,15 +33,16 @@ pub struct Changes {
 #[inline(always)]
 pub fn rewrite(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) -> Option<Changes> {
     // SAFETY: the value of a map, whole: the daemon does not change a place in use.
-    let destination = unsafe { &*way.destination };
+    let (destination, source) = unsafe { (&*way.destination, &*way.source) };
+    let addresses = [source.address, destination.address];
     let addresses = match headers.ipv6 {
-        true => ipv6(view, headers, destination)?,
-        false => ipv4(view, headers, destination)?,
+        true => ipv6(view, headers, addresses)?,
+        false => ipv4(view, headers, addresses)?,
     };
     let ports = view.at::<[u16; 2]>(headers.udp)?;
     // SAFETY (this and the next blocks): `at` has compared the whole type with the packet's end, and
     // all offsets are even, see `View::words`.
-    let new_ports = [way.source_port, destination.port];
+    let new_ports = [source.port, destination.port];
     let mut datagram = Change::default().words(unsafe { *ports }, new_ports);
     unsafe { *ports = new_ports };
     if let Some(sequence) = sequence {
@@ -66,10 +67,9 @@ pub fn rewrite_all(view: &View, headers: &Headers, way: Way, sequence: Option<u3
 }
 
 #[inline(always)]
-fn ipv4(view: &View, headers: &Headers, destination: &Destination) -> Option<Change> {
+fn ipv4(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
     let addresses = view.at::<[u16; 4]>(headers.ip + IPV4_ADDRESSES)?;
-    let [a, b] = unmapped(destination.source);
-    let [c, d] = unmapped(destination.address);
+    let ([a, b], [c, d]) = (unmapped(source), unmapped(target));
     // SAFETY: as in `rewrite`.
     let change = Change::default().words(unsafe { *addresses }, [a, b, c, d]);
     unsafe { *addresses = [a, b, c, d] };
@@ -84,13 +84,12 @@ fn ipv4(view: &View, headers: &Headers, destination: &Destination) -> Option<Cha
 }
 
 #[inline(always)]
-fn ipv6(view: &View, headers: &Headers, destination: &Destination) -> Option<Change> {
+fn ipv6(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
     let addresses = view.at::<[Address; 2]>(headers.ip + IPV6_ADDRESSES)?;
     // SAFETY: as in `rewrite`.
-    let [source, target] = unsafe { *addresses };
-    let change =
-        Change::default().words(source, destination.source).words(target, destination.address);
-    unsafe { *addresses = [destination.source, destination.address] };
+    let [old_source, old_target] = unsafe { *addresses };
+    let change = Change::default().words(old_source, source).words(old_target, target);
+    unsafe { *addresses = [source, target] };
     let hop_limit = view.at::<u8>(headers.ip + IPV6_HOP_LIMIT)?;
     unsafe { *hop_limit = HOP_LIMIT };
     Some(change)

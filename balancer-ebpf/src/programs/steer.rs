@@ -6,7 +6,7 @@ use common::{
     handover::{Entry, Handover},
     maps::{
         ALL, ANY_CPU, Destination, Domain, Flow, Listener, MARK_LEN, MAX_DESTINATIONS, Receiver,
-        Session, options_bit, place,
+        Session, Source, options_bit, place,
     },
     message::{HEADER_LEN, OPTIONS_TEMPLATE_SET, SET_HEADER_LEN, SetHeader, TEMPLATE_SET, VERSION},
     reason::PassUp,
@@ -72,7 +72,7 @@ impl Verdict {
     const STACK: Verdict = Verdict {
         action: Action::Stack,
         cpu: 0,
-        way: Way { destination: core::ptr::null(), source_port: 0 },
+        way: Way { destination: core::ptr::null(), source: core::ptr::null() },
         number: 0,
         session: 0,
         receiver: 0,
@@ -84,8 +84,8 @@ impl Verdict {
 pub struct Way {
     /// Where to.
     pub destination: *const Destination,
-    /// Source port that it leaves with.
-    pub source_port: u16,
+    /// Where from.
+    pub source: *const Source,
 }
 
 /// Decides about a packet. What is to go up has been counted, and was not changed.
@@ -168,11 +168,12 @@ impl<'a> Packet<'a> {
     }
 
     /// What becomes of flow data while more is on its way up: it follows, unless the daemon can't
-    /// keep up and has shut the way.
+    /// keep up and has shut the way. A message to be marked goes up all the same: without it the way
+    /// would stay shut.
     #[inline(always)]
     fn wait(&self, verdict: &mut Verdict) -> Result<(), PassUp> {
         // SAFETY: the value of a map, a word that the daemon changes as a whole.
-        if unsafe { (*self.session).shut } == 0 {
+        if unsafe { (*self.session).shut } == 0 || self.handover().wants_mark() {
             return Err(PassUp::Pending);
         }
         verdict.action = Action::Drop;
@@ -301,7 +302,7 @@ impl<'a> Packet<'a> {
         let number = domain.line.give(&mut domain.outgoing, sequence, taker);
         verdict.number = number.ok_or(PassUp::NoDestination)?;
         session.turn = taker + 1;
-        verdict.way = Way { destination, source_port: source_port(session, taker) };
+        verdict.way = Way { destination, source: source(session, taker) };
         count::sent(self.receiver_index, taker, self.headers.message_len() as u64);
         Ok(())
     }
@@ -362,15 +363,15 @@ pub fn way(receiver: *const Receiver, index: u32, destination: u32) -> Option<*c
     DESTINATIONS.get_ptr(place(index, destination, bit))
 }
 
-/// The source port of a session towards a destination, below [`MAX_DESTINATIONS`].
+/// Where a session's packets to a destination below [`MAX_DESTINATIONS`] come from.
 #[inline(always)]
-pub fn source_port(session: *const Session, destination: u32) -> u16 {
+pub fn source(session: *const Session, destination: u32) -> *const Source {
     let mut index = u64::from(destination);
     // SAFETY: one instruction that no optimisation can take away: the verifier has to see the bound
     // where the index is used.
     unsafe { core::arch::asm!("{0} &= 15", inout(reg) index, options(pure, nomem, nostack)) };
     // SAFETY: the array has 16 places.
-    unsafe { (&raw const (*session).source_ports).cast::<u16>().add(index as usize).read() }
+    unsafe { (&raw const (*session).sources).cast::<Source>().add(index as usize) }
 }
 
 /// Counts a packet for a receiver that does not know its session.

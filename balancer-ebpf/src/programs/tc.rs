@@ -15,7 +15,7 @@ use super::{
     maps::{RECEIVERS, SESSIONS},
     packet::{Form, Headers, UDP_CHECKSUM, View},
     rewrite::{Changes, rewrite},
-    steer::{Action, Hook, Verdict, Way, source_port, steer, way},
+    steer::{Action, Hook, Verdict, Way, source, steer, way},
 };
 
 /// On into the network stack, after whatever other programs there are.
@@ -78,8 +78,7 @@ fn replicate(ctx: &TcContext, headers: &Headers, verdict: &Verdict) -> Option<i3
     let destinations = unsafe { (*receiver).destinations };
     for destination in 0..MAX_DESTINATIONS as u32 {
         let destination_way = way(receiver, verdict.receiver, destination)?;
-        let way =
-            Way { destination: destination_way, source_port: source_port(session, destination) };
+        let way = Way { destination: destination_way, source: source(session, destination) };
         make_ours(ctx, headers, way, None)?;
         count::sent(verdict.receiver, destination, headers.message_len() as u64);
         if destination + 1 == destinations {

@@ -9,14 +9,17 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use common::{maps::MAX_DESTINATIONS, reason::PassUp};
+use common::{
+    maps::{MAX_DESTINATIONS, Receiver},
+    reason::PassUp,
+};
 
 use super::{
     count,
     maps::{BROADCASTS, COPIES, CPUS, PACKETS, RECEIVERS, SESSIONS},
     packet::{ETHERNET_LEN, Form, Headers, View},
     rewrite::rewrite_all,
-    steer::{Action, Hook, Verdict, Way, source_port, steer, way},
+    steer::{Action, Hook, Verdict, Way, source, steer, way},
 };
 
 /// What a packet's copies are told by the original, in the metadata before it.
@@ -138,17 +141,27 @@ fn copy(ctx: &XdpContext) -> Option<u32> {
     let session = SESSIONS.get_ptr(note.session)?;
     let view = View::new(ctx.data(), ctx.data_end());
     let headers = Headers::read(&view).filter(|headers| headers.form == Form::Plain)?;
+    let destination = behind(receiver, note.receiver, interface, first)?;
+    // SAFETY: this CPU's value.
+    unsafe { (*copies).next = destination + 1 };
+    let way = Way {
+        destination: way(receiver, note.receiver, destination)?,
+        source: source(session, destination),
+    };
+    rewrite_all(&view, &headers, way, None)?;
+    count::sent(note.receiver, destination, headers.message_len() as u64);
+    Some(XDP_PASS)
+}
+
+/// The receiver's first destination behind `interface`, from `first` on.
+#[inline(always)]
+fn behind(receiver: *const Receiver, index: u32, interface: u32, first: u32) -> Option<u32> {
     for destination in 0..MAX_DESTINATIONS as u32 {
-        let way_to = way(receiver, note.receiver, destination)?;
-        // SAFETY: values of maps.
-        if destination < first || unsafe { (*way_to).interface } != interface {
-            continue;
+        let way = way(receiver, index, destination)?;
+        // SAFETY: the value of a map, a word that the daemon changes as a whole.
+        if destination >= first && unsafe { (*way).interface } == interface {
+            return Some(destination);
         }
-        unsafe { (*copies).next = destination + 1 };
-        let way_to = Way { destination: way_to, source_port: source_port(session, destination) };
-        rewrite_all(&view, &headers, way_to, None)?;
-        count::sent(note.receiver, destination, headers.message_len() as u64);
-        return Some(XDP_PASS);
     }
     None
 }
