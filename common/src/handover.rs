@@ -31,6 +31,9 @@
 //!
 //! The `interleavings` test lets loom try every order of the steps, loss and all.
 
+#[cfg(not(target_arch = "bpf"))]
+use core::sync::atomic::Ordering::SeqCst;
+
 /// A 32-bit word in memory that the program and the daemon share. Every operation is a full
 /// barrier, or ordered as if it were.
 pub trait Word {
@@ -42,6 +45,25 @@ pub trait Word {
     fn swap(&self, value: u32) -> u32;
     /// Adds one, and tells the sum.
     fn increment(&self) -> u32;
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl Word for core::sync::atomic::AtomicU32 {
+    fn load(&self) -> u32 {
+        self.load(SeqCst)
+    }
+
+    fn store(&self, value: u32) {
+        self.store(value, SeqCst);
+    }
+
+    fn swap(&self, value: u32) -> u32 {
+        self.swap(value, SeqCst)
+    }
+
+    fn increment(&self) -> u32 {
+        self.fetch_add(1, SeqCst).wrapping_add(1)
+    }
 }
 
 /// The words that settle who may touch a session's state.
@@ -137,6 +159,12 @@ impl Daemon {
             Daemon { handled: 0, wanted: words.marked.load(), in_step: false, owns: true };
         daemon.ask(words);
         daemon
+    }
+
+    /// Goes on with a session of a daemon that is no more: the program has it, or is waiting.
+    pub fn resume<W: Word>(words: &Handover<W>) -> Daemon {
+        let handled = words.handled.load();
+        Daemon { handled, wanted: words.wanted.load(), in_step: true, owns: false }
     }
 
     /// Makes the state the daemon's. True where it was the program's until now: then the daemon has

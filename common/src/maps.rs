@@ -95,13 +95,22 @@ pub struct Destination {
     pub interface_mac: Mac,
     /// Zeros.
     pub zeros: u16,
-    /// Interface that packets leave by; 0: there is no way at present.
+    /// Interface that packets leave by.
     pub interface: u32,
     /// Longest IP packet that the way takes.
     pub mtu: u32,
-    /// 1: on this host.
+    /// From where there is a way at present: [`FROM_XDP`], [`FROM_TC`], [`FROM_HOST`] added up.
+    pub reach: u32,
+    /// 1: the collector is on this host.
     pub local: u32,
 }
+
+/// [`Destination::reach`]: for packets that an XDP program redirects.
+pub const FROM_XDP: u32 = 1;
+/// [`Destination::reach`]: for packets that come in at a TC hook.
+pub const FROM_TC: u32 = 2;
+/// [`Destination::reach`]: for packets of exporters on this host.
+pub const FROM_HOST: u32 = 4;
 
 /// Where a destination of a receiver stands in `DESTINATIONS`.
 #[inline(always)]
@@ -198,7 +207,7 @@ const _: () = {
     assert!(size_of::<Flow>() == 40);
     assert!(size_of::<Listener>() == 20);
     assert!(size_of::<Receiver>() == 16);
-    assert!(size_of::<Destination>() == 44);
+    assert!(size_of::<Destination>() == 48);
     assert!(size_of::<Session>() == 24 + 24 + 64 + 16 * 20);
     assert!(size_of::<Domain>() == 8 + 8 + 64 + 32);
 };

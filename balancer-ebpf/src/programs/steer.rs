@@ -32,6 +32,8 @@ pub struct Hook {
     pub completes_checksums: bool,
     /// Whether the work can be moved to another CPU from here.
     pub can_move: bool,
+    /// Which ways are open from here, see [`Destination::reach`].
+    pub reach: u32,
 }
 
 /// What becomes of a packet.
@@ -128,6 +130,7 @@ struct Packet<'a> {
     session_index: u32,
     receiver: *const Receiver,
     receiver_index: u32,
+    reach: u32,
 }
 
 impl<'a> Packet<'a> {
@@ -147,7 +150,17 @@ impl<'a> Packet<'a> {
         let session = SESSIONS.get_ptr_mut(session_index)?;
         let receiver_index = unsafe { (*session).receiver };
         let receiver = RECEIVERS.get_ptr(receiver_index)?;
-        Some(Packet { view, headers, domain, session, session_index, receiver, receiver_index })
+        let reach = hook.reach;
+        Some(Packet {
+            view,
+            headers,
+            domain,
+            session,
+            session_index,
+            receiver,
+            receiver_index,
+            reach,
+        })
     }
 
     /// The CPU of the receiver's `TASKSET`, if it is not this one.
@@ -329,13 +342,12 @@ impl<'a> Packet<'a> {
     fn way(&self, destination: u32) -> Result<*const Destination, PassUp> {
         let way = way(self.receiver, self.receiver_index, destination).ok_or(PassUp::NoRoute)?;
         // SAFETY: the value of a map; the daemon does not change a place in use.
-        if unsafe { (*way).interface } == 0 {
-            return Err(PassUp::NoRoute);
+        let (reach, mtu) = unsafe { ((*way).reach, (*way).mtu) };
+        match () {
+            () if reach & self.reach == 0 => Err(PassUp::NoRoute),
+            () if (mtu as usize) < self.headers.ip_len => Err(PassUp::Mtu),
+            () => Ok(way),
         }
-        if unsafe { (*way).mtu } < self.headers.ip_len as u32 {
-            return Err(PassUp::Mtu);
-        }
-        Ok(way)
     }
 }
 

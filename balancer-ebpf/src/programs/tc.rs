@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use balancer_ebpf::checksum::Change;
-use common::maps::{Destination, MAX_DESTINATIONS};
+use common::maps::{Destination, FROM_HOST, FROM_TC, MAX_DESTINATIONS};
 
 use super::{
     count,
@@ -34,8 +34,14 @@ fn serve(ctx: &TcContext) -> Option<i32> {
     let view = linear(ctx)?;
     let headers = Headers::read(&view)?;
     // SAFETY: the context is the program's own.
-    let segments = u64::from(unsafe { (*ctx.skb.skb).gso_segs }).max(1);
-    let hook = Hook { segments, completes_checksums: true, can_move: false };
+    let (segments, ingress) = unsafe { ((*ctx.skb.skb).gso_segs, (*ctx.skb.skb).ingress_ifindex) };
+    let hook = Hook {
+        segments: u64::from(segments).max(1),
+        completes_checksums: true,
+        can_move: false,
+        // What goes out has not come in.
+        reach: if ingress == 0 { FROM_HOST } else { FROM_TC },
+    };
     let verdict = steer(&view, &headers, hook);
     if headers.form != Form::Plain {
         return None;

@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use common::{
-    maps::{MAX_DESTINATIONS, Receiver},
+    maps::{FROM_XDP, MAX_DESTINATIONS, Receiver},
     reason::PassUp,
 };
 
@@ -54,7 +54,7 @@ pub fn ipfix_copy(ctx: XdpContext) -> u32 {
 fn serve(ctx: &XdpContext, can_move: bool) -> u32 {
     let view = View::new(ctx.data(), ctx.data_end());
     let Some(headers) = Headers::read(&view) else { return XDP_PASS };
-    let hook = Hook { segments: 1, completes_checksums: false, can_move };
+    let hook = Hook { segments: 1, completes_checksums: false, can_move, reach: FROM_XDP };
     let verdict = steer(&view, &headers, hook);
     match verdict.action {
         Action::Stack => XDP_PASS,

@@ -7,7 +7,7 @@
 use std::{
     io,
     mem::{self, MaybeUninit},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
 };
@@ -25,10 +25,11 @@ const MAX_SEGMENTS: usize = 64;
 /// Bytes of payload in one GSO send: what an IPv6 datagram can hold.
 const MAX_GSO_BYTES: usize = 65_487;
 
-/// Room for two control messages of four bytes each, aligned as `cmsghdr` asks.
+/// Room for two control messages of four bytes each and one of 20 (`in6_pktinfo`), aligned as
+/// `cmsghdr` asks.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; 64]);
+struct Control([u8; 96]);
 
 /// A received datagram, or several of one sender that the kernel has joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Train {
     pub segment: usize,
     /// Who sent it; IPv4 senders on an IPv6 socket as IPv4.
     pub peer: SocketAddr,
+    /// Our address that it was sent to, if the socket was asked to tell; IPv4 likewise.
+    pub local: Option<IpAddr>,
 }
 
 /// Receives batches of datagrams into a slab of [`RECEIVE_SLOTS`] times [`SLOT_LEN`] bytes.
@@ -62,7 +65,7 @@ impl Default for Receiver {
     fn default() -> Receiver {
         Receiver {
             addresses: vec![zeroed_address(); RECEIVE_SLOTS],
-            controls: vec![Control([0; 64]); RECEIVE_SLOTS],
+            controls: vec![Control([0; 96]); RECEIVE_SLOTS],
             buffers: Vec::with_capacity(RECEIVE_SLOTS),
             headers: Vec::with_capacity(RECEIVE_SLOTS),
         }
@@ -100,7 +103,8 @@ impl Receiver {
             received.kernel_drops = control.kernel_drops.or(received.kernel_drops);
             let Some(peer) = self.addresses.get(slot).and_then(peer_address) else { continue };
             let segment = control.segment.filter(|segment| *segment > 0).unwrap_or(len);
-            trains.push(Train { start: slot * SLOT_LEN, len, segment, peer });
+            let start = slot * SLOT_LEN;
+            trains.push(Train { start, len, segment, peer, local: control.local });
         }
         Ok(received)
     }
@@ -249,7 +253,7 @@ const CMSG_HEADER_LEN: usize = 16;
 
 /// The control message that asks for GSO with this segment length.
 fn segment_control(segment: usize) -> Control {
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 96]);
     let len = CMSG_HEADER_LEN + mem::size_of::<u16>();
     let segment = u16::try_from(segment).unwrap_or(u16::MAX);
     let fields = [
@@ -270,6 +274,7 @@ fn segment_control(segment: usize) -> Control {
 struct ReceivedControl {
     segment: Option<usize>,
     kernel_drops: Option<u32>,
+    local: Option<IpAddr>,
 }
 
 fn read_control(header: &libc::msghdr) -> ReceivedControl {
@@ -281,12 +286,26 @@ fn read_control(header: &libc::msghdr) -> ReceivedControl {
         // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a pointer to a whole header within
         // the control buffer; `Control` is aligned to 8, and headers follow each other aligned.
         let (level, kind) = unsafe { ((*next).cmsg_level, (*next).cmsg_type) };
-        // SAFETY: both options carry four bytes (an int, a u32), which the kernel has written
-        // behind this header; the read needs no alignment.
-        let value = unsafe { ptr::read_unaligned(libc::CMSG_DATA(next).cast::<u32>()) };
+        // SAFETY: as above; the data follow the header.
+        let data = unsafe { libc::CMSG_DATA(next) };
+        // SAFETY (all arms): the kernel has written the option's whole value behind this header: four
+        // bytes (an int, a u32), an in_pktinfo, an in6_pktinfo. The reads need no alignment.
         match (level, kind) {
-            (libc::SOL_UDP, libc::UDP_GRO) => found.segment = usize::try_from(value).ok(),
-            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => found.kernel_drops = Some(value),
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                let segment = unsafe { ptr::read_unaligned(data.cast::<libc::c_int>()) };
+                found.segment = usize::try_from(segment).ok();
+            }
+            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                found.kernel_drops = Some(unsafe { ptr::read_unaligned(data.cast::<u32>()) });
+            }
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let info = unsafe { ptr::read_unaligned(data.cast::<libc::in_pktinfo>()) };
+                found.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let info = unsafe { ptr::read_unaligned(data.cast::<libc::in6_pktinfo>()) };
+                found.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
+            }
             _ => {}
         }
         // SAFETY: `next` points into the header's control buffer, as above.
