@@ -7,6 +7,7 @@
 //! - [`daemon`]: runs `ipfix-balancer` with a generated configuration;
 //! - [`setup`]: a daemon with its collectors, for tests;
 //! - [`tools`]: runs collectors and decoders of other projects;
+//! - [`frame`]: Ethernet frames with UDP, built and taken apart;
 //! - [`net`], [`pcap`], [`poll`], [`wire`]: free ports, capture files, waiting, byte access.
 //!
 //! Nothing here sleeps for a fixed time: whoever waits says for what, and until when ([`poll`]).
@@ -16,6 +17,7 @@ pub mod corpus;
 pub mod daemon;
 pub mod decode;
 pub mod exporter;
+pub mod frame;
 pub mod net;
 pub mod pcap;
 pub mod poll;
