@@ -1,12 +1,12 @@
 //! `nfcapd` of nfdump.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::process::{self, Process};
+use super::process::Process;
 use super::{Counts, program};
 use crate::net::{V4, free_address};
 
@@ -19,9 +19,14 @@ pub struct Nfcapd {
 }
 
 impl Nfcapd {
-    /// Starts it on a free port.
+    /// Starts it on a free port of loopback.
     pub fn start() -> Result<Self> {
-        let address = free_address(V4)?;
+        Self::start_on(V4)
+    }
+
+    /// Starts it on a free port of an IPv4 address.
+    pub fn start_on(ip: IpAddr) -> Result<Self> {
+        let address = free_address(ip)?;
         let process = Process::start(|folder| {
             let mut command = Command::new(program("nfcapd", "nfdump")?);
             command.args(["-b", &address.ip().to_string(), "-p", &address.port().to_string()]);
@@ -29,7 +34,7 @@ impl Nfcapd {
             command.args(["-t", "3600", "-S", "0", "-B", "8000000", "-w"]).arg(folder);
             Ok(command)
         })?;
-        process::wait_until_bound(address)?;
+        process.wait_until_bound(address)?;
         Ok(Self { process, address })
     }
 
@@ -41,7 +46,7 @@ impl Nfcapd {
     /// Ends it once it has read what has arrived, and gives its counts. Sequence errors and bad
     /// packets are among the complaints.
     pub fn finish(mut self) -> Result<Counts> {
-        process::wait_until_read(self.address)?;
+        self.process.wait_until_read(self.address)?;
         self.process.end(Signal::SIGTERM)?;
         let output = self.process.output();
         counts(&output).with_context(|| format!("nfcapd's output:\n{output}"))

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::process::{self, Process};
+use super::process::Process;
 use super::{Counts, program};
 use crate::net::{V4, free_address};
 use crate::poll;
@@ -60,7 +60,7 @@ impl Nfacctd {
 
     /// Ends it once it has printed `flows`, and gives its counts.
     pub fn finish(mut self, flows: u64) -> Result<Counts> {
-        process::wait_until_read(self.address)?;
+        self.process.wait_until_read(self.address)?;
         let printed = || self.counts().is_ok_and(|counts| counts.flows >= flows);
         // Too few: the counts show it.
         drop(poll::wait("nfacctd printed the flows", printed));

@@ -67,6 +67,31 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it listens on `address`.
+    pub(super) fn wait_until_bound(&self, address: SocketAddr) -> Result<()> {
+        poll::wait(&format!("somebody listens on {address}"), || {
+            self.udp_backlog(address).is_some()
+        })
+    }
+
+    /// Waits until its socket on `address` has been read empty.
+    pub(super) fn wait_until_read(&self, address: SocketAddr) -> Result<()> {
+        poll::wait(&format!("{address} is read empty"), || self.udp_backlog(address) == Some(0))
+    }
+
+    /// Octets that wait in the UDP socket bound to `address` (IPv4) in the tool's network
+    /// namespace, none if there is no such socket.
+    fn udp_backlog(&self, address: SocketAddr) -> Option<u64> {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/udp", self.child.id())).ok()?;
+        let port = format!(":{:04X}", address.port());
+        table.lines().skip(1).find_map(|line| {
+            let mut fields = line.split_whitespace();
+            fields.nth(1).filter(|local| local.ends_with(&port))?;
+            let (_, received) = fields.nth(2)?.split_once(':')?;
+            u64::from_str_radix(received, 16).ok()
+        })
+    }
+
     fn pid(&self) -> Result<Pid> {
         Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }
@@ -78,26 +103,4 @@ impl Drop for Process {
         drop(self.pid().map(|pid| killpg(pid, Signal::SIGKILL)));
         drop(self.child.wait());
     }
-}
-
-/// Octets that wait in the UDP socket bound to `address` (IPv4), none if there is no such socket.
-pub(super) fn udp_backlog(address: SocketAddr) -> Option<u64> {
-    let table = std::fs::read_to_string("/proc/net/udp").ok()?;
-    let port = format!(":{:04X}", address.port());
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_whitespace();
-        fields.nth(1).filter(|local| local.ends_with(&port))?;
-        let (_, received) = fields.nth(2)?.split_once(':')?;
-        u64::from_str_radix(received, 16).ok()
-    })
-}
-
-/// Waits until somebody listens on `address`.
-pub(super) fn wait_until_bound(address: SocketAddr) -> Result<()> {
-    poll::wait(&format!("somebody listens on {address}"), || udp_backlog(address).is_some())
-}
-
-/// Waits until the socket on `address` has been read empty.
-pub(super) fn wait_until_read(address: SocketAddr) -> Result<()> {
-    poll::wait(&format!("{address} is read empty"), || udp_backlog(address) == Some(0))
 }
