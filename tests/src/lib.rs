@@ -5,6 +5,7 @@
 //! - [`collector`]: receives it, well-behaved or not, and keeps what every session brought;
 //! - [`decode`]: judges what a session brought: records, unknown templates, sequence gaps;
 //! - [`daemon`]: runs `ipfix-balancer` with a generated configuration;
+//! - [`lab`]: network namespaces to run all of these in;
 //! - [`setup`]: a daemon with its collectors, for tests;
 //! - [`tools`]: runs collectors and decoders of other projects;
 //! - [`frame`]: Ethernet frames with UDP, built and taken apart;
@@ -18,6 +19,7 @@ pub mod daemon;
 pub mod decode;
 pub mod exporter;
 pub mod frame;
+pub mod lab;
 pub mod net;
 pub mod pcap;
 pub mod poll;

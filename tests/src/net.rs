@@ -1,11 +1,14 @@
 //! Free ports on loopback, each given out once.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::sync::Mutex;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+
+use crate::lab;
 
 /// IPv4 loopback.
 pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -31,7 +34,7 @@ pub fn free_port(ip: IpAddr) -> Result<u16> {
         let mut reserved = RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         reserved.push(reservation);
         drop(reserved);
-        if is_free(SocketAddr::new(ip, port)) {
+        if is_free(SocketAddr::new(ip, port))? {
             return Ok(port);
         }
     }
@@ -60,13 +63,21 @@ fn starting_point() -> u16 {
     RANGE.start + u16::try_from(offset).unwrap_or(0)
 }
 
-fn is_free(address: SocketAddr) -> bool {
-    TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+/// Fails where no port is free because there is no such address.
+fn is_free(address: SocketAddr) -> Result<bool> {
+    let bound = TcpListener::bind(address).and_then(|_| UdpSocket::bind(address));
+    match bound {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(false),
+        Err(error) => Err(error).with_context(|| address.to_string()),
+    }
 }
 
-fn reserve(port: u16) -> std::io::Result<UnixListener> {
+fn reserve(port: u16) -> Result<UnixListener> {
     let name = format!("ipfix-balancer-tests-port-{port}");
-    UnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?)
+    let address = UnixAddr::from_abstract_name(name)?;
+    // Such a name is known in one network namespace only, and its socket keeps that alive.
+    Ok(lab::at_home(|| UnixListener::bind_addr(&address))??)
 }
 
 #[cfg(test)]
@@ -84,6 +95,12 @@ mod tests {
     #[test]
     fn a_taken_port_is_not_free() {
         let holder = UdpSocket::bind((V6, 0)).unwrap();
-        assert!(!is_free(holder.local_addr().unwrap()));
+        assert!(!is_free(holder.local_addr().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn an_address_of_somebody_else_has_no_ports() {
+        let error = free_port(IpAddr::from([192, 0, 2, 1])).unwrap_err();
+        assert!(error.to_string().contains("192.0.2.1"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use crate::collector::{Collector, Manners, Protocol, Session};
 use crate::daemon::{Daemon, Mode, Receiver};
 use crate::exporter::{Exporter, TcpExporter, UdpExporter};
+use crate::lab::{Family, Lab, Site};
 use crate::net::{V4, free_address};
 
 /// A daemon with one receiver, `FULLFLOW[0]`, and its collectors.
@@ -43,6 +44,20 @@ impl Setup {
         let receiver = Receiver::new(mode, input.0, free_address(input.1)?).to(&collectors);
         let daemon = Daemon::start(std::slice::from_ref(&receiver))?;
         Ok(Self { daemon, receiver, collectors, input: input.0 })
+    }
+
+    /// In a lab: the daemon in the balancer's namespace, and a collector in each collector's.
+    /// Exporters are opened in a call of [`Namespace::run`](crate::lab::Namespace::run).
+    pub fn in_lab(
+        lab: &Lab,
+        mode: Mode,
+        (input, output): (Protocol, Protocol),
+        family: Family,
+    ) -> Result<Self> {
+        let start = |site: &Site| site.run(|| Collector::start(output, site.ip(family)));
+        let collectors = lab.collectors().iter().map(start).collect::<Result<_>>()?;
+        let input = (input, lab.balancer_ip(family));
+        lab.balancer().run(|| Self::with(mode, input, collectors))
     }
 
     /// Opens an exporter session.
