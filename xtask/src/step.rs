@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use ipfix_balancer_tests::lab::SKIPPED;
 
 /// How many checks passed, failed, and were not run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,38 @@ impl Totals {
             }
         }
         Some(totals)
+    }
+}
+
+/// Counts what test programs print, line by line.
+///
+/// A test that finds out by itself that it can't run here returns, and its program counts it as
+/// passed; but it has said so before.
+#[derive(Debug, Default)]
+pub struct TestOutput {
+    totals: Totals,
+    skipped: u64,
+}
+
+impl TestOutput {
+    /// Takes the next line.
+    pub fn line(&mut self, line: &str) {
+        // Not at its beginning: the program may have left its own line unfinished.
+        if line.contains(&format!(" {SKIPPED}")) {
+            self.skipped += 1;
+        } else if let Some(result) = Totals::from_test_result(line) {
+            let skipped = std::mem::take(&mut self.skipped).min(result.passed);
+            self.totals += Totals {
+                passed: result.passed - skipped,
+                skipped: result.skipped + skipped,
+                ..result
+            };
+        }
+    }
+
+    /// The sum of all programs that have ended.
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 }
 
@@ -90,7 +123,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::Totals;
+    use super::{TestOutput, Totals};
 
     #[test]
     fn reads_the_result_line_of_a_test_program() {
@@ -98,6 +131,22 @@ mod tests {
                     4 filtered out; finished in 0.52s";
         let expected = Totals { passed: 31, failed: 2, skipped: 1 };
         assert_eq!(Totals::from_test_result(line), Some(expected));
+    }
+
+    #[test]
+    fn tests_that_skip_themselves_have_not_passed() {
+        let mut output = TestOutput::default();
+        output.line("running 3 tests");
+        output.line("a::test skipped: needs root");
+        output.line("test a::test ... ok");
+        output.line("..b::test skipped: needs a kernel with VLANs (8021q)");
+        output.line("test c::skipped: ... ok");
+        assert_eq!(output.totals(), Totals::default());
+        output.line("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured");
+        let first = Totals { passed: 1, failed: 0, skipped: 3 };
+        assert_eq!(output.totals(), first);
+        output.line("test result: FAILED. 5 passed; 1 failed; 0 ignored; 0 measured");
+        assert_eq!(output.totals(), Totals { passed: 6, failed: 1, skipped: 3 });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::setup;
-use crate::step::{Report, Totals};
+use crate::step::{Report, TestOutput, Totals};
 use crate::workspace::{cargo, run as run_command, target_dir};
 
 /// What `cargo xtask test` takes.
@@ -101,15 +101,14 @@ fn run_tests(daemon: &Path) -> Result<Totals> {
     command.env("IPFIX_BALANCER_BIN", daemon).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;
-    let mut totals = Totals::default();
+    let mut counts = TestOutput::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        if let Some(result) = Totals::from_test_result(&line) {
-            totals += result;
-        }
+        counts.line(&line);
     }
+    let mut totals = counts.totals();
     let status = child.wait()?;
     // A test program that did not compile, or was killed, has no result line.
     if !status.success() && totals.failed == 0 {
