@@ -13,6 +13,7 @@ use crate::workspace::run;
 
 /// What is needed, and for what.
 const PACKAGES: &[(&str, &str)] = &[
+    ("ethtool", "offloads of the interfaces in tests"),
     ("g++", "builds the fuzzing engine"),
     ("iproute2", "network namespaces and addresses in tests"),
     ("libfixbuf-tools", "ipfixDump: a collector for TCP"),
