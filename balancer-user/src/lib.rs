@@ -15,5 +15,6 @@ pub mod kernel;
 pub mod net;
 pub mod output;
 pub mod rate_limit;
+pub mod route;
 pub mod session;
 pub mod stats;
