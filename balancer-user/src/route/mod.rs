@@ -2,8 +2,9 @@
 //! address, a message to a collector leaves.
 //!
 //! All of it comes from the kernel by netlink. The balancer does not keep a copy of routing
-//! tables: it looks every destination up, and does it again after each change.
+//! tables: it looks every destination up, and does it again after each tick of [`Changes`].
 
+mod changes;
 mod interface;
 mod lookup;
 mod neighbours;
@@ -16,15 +17,16 @@ use std::net::IpAddr;
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 use thiserror::Error;
 
+pub use self::{
+    changes::Changes,
+    interface::{Interface, XdpFeatures},
+    netlink::NetlinkError,
+};
 use self::{
     interface::Link,
     lookup::Route,
     neighbours::{Key, Neighbours},
     netlink::Client,
-};
-pub use self::{
-    interface::{Interface, XdpFeatures},
-    netlink::NetlinkError,
 };
 
 /// How a packet to a destination leaves this host.
@@ -134,7 +136,7 @@ impl Routes {
     /// hops of equal cost it is the one for this pair of addresses.
     ///
     /// The neighbour on the way is kept alive until it has not been asked for in a round; on
-    /// kernels before 5.16 this needs a call every 10 s.
+    /// kernels before 5.16 this needs a call in every tick of [`Changes`].
     pub fn resolve(&mut self, destination: IpAddr, source: IpAddr) -> Result<NextHop, Unresolved> {
         let (destination, source) = (destination.to_canonical(), source.to_canonical());
         let route = lookup::route(&mut self.route, destination, source)?;

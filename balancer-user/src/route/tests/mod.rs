@@ -1,6 +1,8 @@
 mod namespace;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
+
+use tokio::time::timeout;
 
 use self::namespace::{Peer, eventually, in_namespace, index, mac, output, run, sysctl};
 use super::*;
@@ -182,6 +184,25 @@ fn a_missing_neighbour_is_asked_for_until_it_comes() {
 }
 
 #[test]
+fn a_neighbour_that_goes_away_is_noticed() {
+    in_namespace(|| {
+        let peer = two_hosts();
+        sysctl("net/ipv4/neigh/wire/base_reachable_time_ms", 200);
+        sysctl("net/ipv4/neigh/wire/delay_first_probe_time", 1);
+        sysctl("net/ipv4/neigh/wire/retrans_time_ms", 50);
+        sysctl("net/ipv4/neigh/wire/interval_probe_time_ms", 100);
+        let mut routes = Routes::new().unwrap();
+        resolved(&mut routes, "10.0.0.2", "10.0.0.1");
+        peer.run("ip addr del 10.0.0.2/24 dev wire");
+        let mut changes = Ticks::new();
+        while routes.resolve(ip("10.0.0.2"), ip("10.0.0.1")).is_ok() {
+            changes.next();
+        }
+        unresolved(&mut routes, "10.0.0.2", "10.0.0.1", "neighbour does not answer");
+    });
+}
+
+#[test]
 fn neighbours_are_managed_until_they_are_released() {
     in_namespace(|| {
         let _peer = two_hosts();
@@ -324,6 +345,76 @@ fn the_smallest_mtu_counts() {
 }
 
 #[test]
+fn every_kind_of_change_gives_a_tick() {
+    in_namespace(|| {
+        let peer = two_hosts();
+        peer.join("second");
+        let mut changes = Ticks::new();
+        for command in [
+            "ip link set wire mtu 1400",
+            "ip addr add 10.9.0.1/24 dev wire",
+            "ip addr add fd09::1/64 dev wire",
+            "ip route add 192.0.2.0/24 via 10.0.0.2",
+            "ip route add 2001:db8::/32 via fd00::2",
+            "ip rule add from 10.9.0.1 lookup 100",
+            "ip -6 rule add from fd09::1 lookup 100",
+            "ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev wire",
+            "ip link set second down",
+            "ip link del second",
+        ] {
+            changes.quiet();
+            run(command);
+            assert!(changes.any_in(Duration::from_secs(5)), "{command}");
+        }
+    });
+}
+
+#[test]
+fn a_route_by_another_interface_gives_a_tick_and_a_new_answer() {
+    in_namespace(|| {
+        let peer = two_hosts();
+        peer.join("second");
+        run("ip addr add 10.1.0.1/24 dev second");
+        peer.run("ip addr add 10.1.0.2/24 dev second");
+        run("ip route add 192.0.2.0/24 via 10.0.0.2");
+        let mut routes = Routes::new().unwrap();
+        let before = resolved(&mut routes, "192.0.2.1", "0.0.0.0");
+        assert_eq!(before.interface, index("wire"));
+        let mut changes = Ticks::new();
+        changes.quiet();
+        run("ip route replace 192.0.2.0/24 via 10.1.0.2");
+        changes.next();
+        let after = resolved(&mut routes, "192.0.2.1", "0.0.0.0");
+        assert_eq!(after.interface, index("second"));
+        assert_eq!(after.destination_mac, peer.mac("second"));
+        assert_ne!(after.source_mac, before.source_mac);
+        // Once from the time before, and then no more.
+        routes.release_unused();
+        resolved(&mut routes, "192.0.2.1", "0.0.0.0");
+        routes.release_unused();
+        assert!(!neighbour().contains("managed"), "{}", neighbour());
+    });
+}
+
+#[test]
+fn links_without_carrier_are_down() {
+    in_namespace(|| {
+        let peer = two_hosts();
+        let mut routes = Routes::new().unwrap();
+        resolved(&mut routes, "10.0.0.2", "10.0.0.1");
+        let mut changes = Ticks::new();
+        changes.quiet();
+        peer.run("ip link set wire down");
+        changes.next();
+        unresolved(&mut routes, "10.0.0.2", "10.0.0.1", "interface down");
+        peer.run("ip link set wire up");
+        resolved(&mut routes, "10.0.0.2", "10.0.0.1");
+        run("ip link set wire down");
+        assert_eq!(reason(&mut routes, "10.0.0.2", "10.0.0.1"), "no route");
+    });
+}
+
+#[test]
 fn interfaces_are_listed_with_all_that_is_known() {
     in_namespace(|| {
         let _peer = two_hosts();
@@ -366,4 +457,55 @@ fn a_veth_can_transmit_when_its_peer_can_receive() {
         let with_gro = XdpFeatures { native: true, redirect: true, transmit: true };
         assert_eq!(features("wire"), Some(with_gro));
     });
+}
+
+#[test]
+fn a_burst_of_changes_is_few_ticks_and_loss_is_one() {
+    in_namespace(|| {
+        let _peer = two_hosts();
+        let mut changes = Ticks::new();
+        changes.quiet();
+        // More than the socket's buffer holds.
+        let routes: Vec<_> = (0..20_000u32)
+            .map(|number| format!("route add 11.{}.{}.0/24 dev wire\n", number / 256, number % 256))
+            .collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, routes.concat()).unwrap();
+        run(&format!("ip -batch {}", file.path().display()));
+        changes.next();
+        assert!(changes.quiet() < 10);
+        run("ip link set wire mtu 1400");
+        changes.next();
+    });
+}
+
+/// [`Changes`] for tests that do not run in tokio.
+struct Ticks {
+    runtime: tokio::runtime::Runtime,
+    changes: Changes,
+}
+
+impl Ticks {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let changes = runtime.block_on(async { Changes::watch().unwrap() });
+        Self { runtime, changes }
+    }
+
+    /// Waits for the next tick, which has to come before one without a change would.
+    fn next(&mut self) {
+        assert!(self.any_in(Duration::from_secs(9)), "no tick");
+    }
+
+    /// Waits until there are no more ticks, and counts them.
+    fn quiet(&mut self) -> usize {
+        let ticks = (0..100).take_while(|_| self.any_in(Duration::from_millis(100))).count();
+        assert!(ticks < 100, "there is no end of ticks");
+        ticks
+    }
+
+    fn any_in(&mut self, time: Duration) -> bool {
+        let Self { runtime, changes } = self;
+        runtime.block_on(async { timeout(time, changes.changed()).await.is_ok() })
+    }
 }
