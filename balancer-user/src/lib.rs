@@ -10,11 +10,12 @@ pub mod daemon;
 mod docs_tests;
 pub mod handler;
 pub mod input;
-#[cfg(feature = "kernel")]
+#[cfg_attr(not(feature = "kernel"), path = "kernel_off.rs")]
 pub mod kernel;
 pub mod net;
 pub mod output;
 pub mod rate_limit;
+#[cfg(feature = "kernel")]
 pub mod route;
 pub mod session;
 pub mod stats;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, ArrayOfMaps, CpuMap, DevMap, HashMap, PerCpuArray, PerCpuHashMap},
+    btf_maps::{Array, ArrayOfMaps, CpuMap, DevMap, HashMap, LruPerCpuHashMap, PerCpuArray},
     macros::btf_map,
 };
 use common::{
@@ -37,7 +37,7 @@ pub static BROADCASTS: ArrayOfMaps<DevMap<MAX_DESTINATIONS>, MAX_RECEIVERS> = Ar
 #[btf_map]
 pub static CPUS: CpuMap<MAX_CPUS> = CpuMap::new();
 #[btf_map]
-pub static COPIES: PerCpuHashMap<u32, Copies, MAX_INTERFACES> = PerCpuHashMap::new();
+pub static COPIES: LruPerCpuHashMap<u32, Copies, MAX_INTERFACES> = LruPerCpuHashMap::new();
 #[btf_map]
 pub static PACKETS: PerCpuArray<Packets, 1> = PerCpuArray::new();
 #[btf_map]
@@ -49,6 +49,7 @@ pub static DESTINATION_COUNTERS: PerCpuArray<
 > = PerCpuArray::new();
 
 /// Value of `COPIES`, the key is an interface: the copies of a packet that were sent by it.
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Copies {
     /// The packet's number.

@@ -16,7 +16,7 @@ use common::{
 
 use super::{
     count,
-    maps::{BROADCASTS, COPIES, CPUS, PACKETS, RECEIVERS, SESSIONS},
+    maps::{BROADCASTS, COPIES, CPUS, Copies, PACKETS, RECEIVERS, SESSIONS},
     packet::{ETHERNET_LEN, Form, Headers, View},
     rewrite::rewrite_all,
     steer::{Action, Hook, Verdict, Way, source, steer, way},
@@ -128,7 +128,7 @@ fn copy(ctx: &XdpContext) -> Option<u32> {
     let note = unsafe { (ctx.metadata() as *const Note).read() };
     // SAFETY: the context is the program's own.
     let interface = unsafe { (*ctx.ctx).egress_ifindex };
-    let copies = COPIES.get_ptr_mut(&interface)?;
+    let copies = copies(interface)?;
     // SAFETY: this CPU's value.
     let first = unsafe {
         if (*copies).packet != note.packet {
@@ -151,6 +151,16 @@ fn copy(ctx: &XdpContext) -> Option<u32> {
     rewrite_all(&view, &headers, way, None)?;
     count::sent(note.receiver, destination, headers.message_len() as u64);
     Some(XDP_PASS)
+}
+
+/// What this CPU has sent by `interface`.
+#[inline(always)]
+fn copies(interface: u32) -> Option<*mut Copies> {
+    if let Some(copies) = COPIES.get_ptr_mut(&interface) {
+        return Some(copies);
+    }
+    COPIES.insert(&interface, &Copies::default(), 0).ok()?;
+    COPIES.get_ptr_mut(&interface)
 }
 
 /// The receiver's first destination behind `interface`, from `first` on.

@@ -5,7 +5,10 @@ use std::{fmt::Write, path::Path, process::ExitCode};
 use comfy_table::{Table, presets};
 
 use super::{EXIT_CONFIGURATION, complain, print};
-use crate::daemon::{DestinationStatus, ReceiverStatus, Reply, Request, Status, ask};
+use crate::{
+    daemon::{DestinationStatus, ReceiverStatus, Reply, Request, Status, ask},
+    kernel,
+};
 
 pub fn reload(config: &Path) -> ExitCode {
     finish(config, Request::Reload, |_| String::new())
@@ -13,6 +16,22 @@ pub fn reload(config: &Path) -> ExitCode {
 
 pub fn stop(config: &Path) -> ExitCode {
     finish(config, Request::Stop, |_| String::new())
+}
+
+/// Stops the daemon, if there is one, and takes away what it has left in the kernel.
+pub fn purge(config: &Path) -> ExitCode {
+    if ask(config, Request::Status).is_ok() && stop(config) != ExitCode::SUCCESS {
+        return ExitCode::FAILURE;
+    }
+    match kernel::purge(config) {
+        Ok(true) => print("programs, links and maps taken away\n"),
+        Ok(false) => print("nothing was left in the kernel\n"),
+        Err(error) => {
+            complain(&format!("can't take away what is in /sys/fs/bpf: {error}"));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 pub fn status(config: &Path, json: bool) -> ExitCode {
@@ -75,6 +94,10 @@ fn describe_receiver(text: &mut String, receiver: &ReceiverStatus) {
         receiver.waiting_messages,
         reasons(&receiver.dropped)
     );
+    if path == "kernel" {
+        let (kernel, up) = (receiver.kernel_messages, reasons(&receiver.passed_up));
+        let _ = writeln!(text, "  forwarded by the kernel {kernel}  sent up {up}");
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([

@@ -1,6 +1,7 @@
 //! The subcommands of `ipfix-balancer`, each with its exit code.
 
 mod client;
+mod load;
 
 use std::{
     io::Write,
@@ -46,6 +47,12 @@ enum Command {
     /// A faulty file changes nothing. Receivers and destinations that stay keep their connections.
     #[command(after_help = "Example:\n  ipfix-balancer reload")]
     Reload,
+    /// Put programs and destinations into the kernel, and end.
+    ///
+    /// What a daemon does first: it finds and takes over what is there. Destinations are looked up
+    /// once. `stop --purge` takes all of it away.
+    #[command(after_help = "Example:\n  ipfix-balancer load --config ./my.env")]
+    Load,
     /// Run the daemon in the foreground.
     ///
     /// SIGHUP reloads the configuration, SIGTERM sends what waits and stops.
@@ -59,8 +66,14 @@ enum Command {
         json: bool,
     },
     /// Stop the running daemon: it sends what waits, then ends.
+    ///
+    /// The kernel goes on forwarding established UDP sessions, for the next daemon to take over.
     #[command(after_help = "Example:\n  ipfix-balancer stop")]
-    Stop,
+    Stop {
+        /// Leave nothing in the kernel: no programs, links, maps or pins. No daemon need be running.
+        #[arg(long)]
+        purge: bool,
+    },
 }
 
 /// Wrong usage or configuration.
@@ -71,9 +84,11 @@ pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Check => check(&cli.config),
         Command::Reload => client::reload(&cli.config),
+        Command::Load => load::load(&cli.config),
         Command::Run => run(&cli.config),
         Command::Status { json } => client::status(&cli.config, json),
-        Command::Stop => client::stop(&cli.config),
+        Command::Stop { purge: false } => client::stop(&cli.config),
+        Command::Stop { purge: true } => client::purge(&cli.config),
     }
 }
 
@@ -84,6 +99,23 @@ fn check(config: &Path) -> ExitCode {
 }
 
 fn run(config: &Path) -> ExitCode {
+    log_to_stderr();
+    match daemon::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Logs what went wrong.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    tracing::error!("{error:#}");
+    match error.downcast_ref::<LoadError>() {
+        Some(_) => ExitCode::from(EXIT_CONFIGURATION),
+        None => ExitCode::FAILURE,
+    }
+}
+
+fn log_to_stderr() {
     let filter =
         EnvFilter::try_from_env("IPFIX_BALANCER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -92,16 +124,6 @@ fn run(config: &Path) -> ExitCode {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .init();
-    match daemon::run(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            match error.downcast_ref::<LoadError>() {
-                Some(_) => ExitCode::from(EXIT_CONFIGURATION),
-                None => ExitCode::FAILURE,
-            }
-        }
-    }
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no fault of ours.

@@ -5,7 +5,6 @@
 
 use std::{
     env, fs,
-    hash::Hasher,
     io::{self, BufRead, BufReader, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream as ClientStream},
     path::{Path, PathBuf},
@@ -23,6 +22,7 @@ use tokio::{
 use tracing::warn;
 
 use super::status::Status;
+use crate::config::instance;
 
 /// Where root's daemons have their sockets.
 const SYSTEM_DIR: &str = "/run/ipfix-balancer";
@@ -208,14 +208,9 @@ fn directories() -> Vec<PathBuf> {
     [Some(PathBuf::from(SYSTEM_DIR)), user].into_iter().flatten().collect()
 }
 
-/// File name of the socket for a configuration file, by whatever path it is named.
+/// File name of the socket for a configuration file.
 fn socket_name(config: &Path) -> String {
-    let path = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-    // SipHash with its fixed default keys: the same in the daemon and in its clients.
-    #[expect(deprecated, reason = "DefaultHasher::new is the same, but may change between builds")]
-    let mut hasher = std::hash::SipHasher::new();
-    hasher.write(path.as_os_str().as_encoded_bytes());
-    format!("control-{:016x}.sock", hasher.finish())
+    format!("control-{}.sock", instance(config))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The control side of the daemon: which handlers run, with which configuration, on which sockets.
 
 mod control;
+mod paths;
 mod receivers;
 mod status;
 
@@ -12,19 +13,22 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::interval,
+    time::{interval, timeout},
 };
 use tracing::{error, info, warn};
 
-use crate::config::{Checked, Config, LoadError, Mode, Receiver};
+use crate::config::{Checked, Config, LoadError, Mode, Receiver, ReceiverId};
 
 use control::Client;
 pub use control::{ControlError, Reply, Request, ask};
+use paths::Paths;
 pub use receivers::Receivers;
 pub use status::{Connections, DestinationStatus, ReceiverStatus, Status};
 
 /// How long the handlers may take to send what waits when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long neighbours may take to answer when the kernel's part is loaded alone.
+const ANSWER: Duration = Duration::from_secs(1);
 /// How often the handlers are looked after.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -49,6 +53,34 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// Puts programs and destinations into the kernel, without serving anything: for each receiver what
+/// `status` would say, or why it stays in userspace.
+///
+/// # Errors
+///
+/// A receiver has to have the kernel path (`ACCEL=require`), and can't have it.
+pub async fn load(
+    path: &Path,
+    config: &Config,
+) -> anyhow::Result<Vec<(ReceiverId, Result<String, String>)>> {
+    let mut paths = Paths::new(path);
+    for receiver in usable(config)? {
+        paths.place(receiver).await?;
+    }
+    paths.forget_others();
+    paths.refresh();
+    // Neighbours answer within this time, or not at all.
+    let _ = timeout(ANSWER, async {
+        loop {
+            paths.changed().await;
+            paths.refresh();
+        }
+    })
+    .await;
+    let status = |id| paths.status(id).map(|status| status.reason);
+    Ok(config.receivers.iter().map(|receiver| (receiver.id, status(receiver.id))).collect())
+}
+
 struct Daemon {
     config: PathBuf,
     receivers: Receivers,
@@ -68,7 +100,7 @@ impl Daemon {
         for note in &checked.notes {
             warn!("{note}");
         }
-        let mut receivers = Receivers::default();
+        let mut receivers = Receivers::new(path);
         receivers.apply(usable(&checked.config)?).await?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = Started { at: Instant::now(), unix_seconds: since_epoch.as_secs() };
@@ -88,6 +120,7 @@ impl Daemon {
                 _ = terminate.recv() => return Ok(None),
                 _ = interrupt.recv() => return Ok(None),
                 _ = watch.tick() => self.receivers.look_after()?,
+                () = self.receivers.network_changed() => {}
                 (request, client) = self.control.next() => {
                     let answer = match request {
                         Request::Reload => self.reload().await,

@@ -1,22 +1,23 @@
 //! The running receivers, and the way from one configuration to the next.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use socket2::Socket;
 use tracing::warn;
 
-use super::status::ReceiverStatus;
+use super::{paths::Paths, status::ReceiverStatus};
 use crate::{
     config::{Receiver, ReceiverId},
     handler::Handler,
+    kernel::Offload,
     net::socket::{Listening, listen},
     stats::ReceiverStats,
 };
 
 /// The receivers that are served, and those that are coming to their end.
-#[derive(Default)]
 pub struct Receivers {
+    paths: Paths,
     running: Vec<Running>,
     ending: Vec<Handler>,
 }
@@ -57,6 +58,17 @@ impl fmt::Display for Changes {
 }
 
 impl Receivers {
+    /// None yet, of the balancer with this configuration file.
+    pub fn new(config: &Path) -> Receivers {
+        Receivers { paths: Paths::new(config), running: Vec::new(), ending: Vec::new() }
+    }
+
+    /// Waits until the network has changed, and lets the kernel path follow.
+    pub async fn network_changed(&mut self) {
+        self.paths.changed().await;
+        self.paths.refresh();
+    }
+
     /// Brings the receivers in line with `wanted`. When a socket can't be opened, nothing has
     /// changed. Receivers whose parameters are the same are not touched.
     pub async fn apply(&mut self, wanted: &[Arc<Receiver>]) -> anyhow::Result<Changes> {
@@ -70,15 +82,21 @@ impl Receivers {
             let same_id = |wanted: &&Arc<Receiver>| wanted.id == running.receiver.id;
             let Some(receiver) = wanted.iter().find(same_id) else { continue };
             if **receiver != *running.receiver {
-                running.handler.reconfigure(Arc::clone(receiver)).await?;
+                // While the ways change nothing may take them.
+                running.handler.suspend().await?;
+                let offload = self.paths.place(receiver).await?;
+                running.handler.reconfigure(Arc::clone(receiver), offload).await?;
                 running.receiver = Arc::clone(receiver);
                 changes.changed.push(receiver.id);
             }
         }
         for (receiver, listening) in to_start {
             changes.started.push(receiver.id);
-            self.running.push(start(receiver, listening)?);
+            let offload = self.paths.place(&receiver).await?;
+            self.running.push(start(receiver, offload, listening)?);
         }
+        self.paths.forget_others();
+        self.paths.refresh();
         self.running.sort_by_key(|running| running.receiver.id);
         Ok(changes)
     }
@@ -116,6 +134,7 @@ impl Receivers {
         for running in go {
             changes.stopped.push(running.receiver.id);
             running.handler.stop(super::DRAIN).await;
+            self.paths.remove(running.receiver.id);
             self.ending.push(running.handler);
         }
     }
@@ -147,11 +166,19 @@ impl Receivers {
     /// The state of every receiver, in the order of the configuration.
     pub fn status(&self) -> Vec<ReceiverStatus> {
         let running = self.running.iter();
-        running.map(|r| ReceiverStatus::of(&r.receiver, r.address, &r.stats)).collect()
+        let status = |r: &Running| {
+            let path = self.paths.status(r.receiver.id);
+            ReceiverStatus::of(&r.receiver, r.address, &r.stats, &path)
+        };
+        running.map(status).collect()
     }
 }
 
-fn start(receiver: Arc<Receiver>, listening: Listening) -> anyhow::Result<Running> {
+fn start(
+    receiver: Arc<Receiver>,
+    offload: Option<Arc<Offload>>,
+    listening: Listening,
+) -> anyhow::Result<Running> {
     if let Some(granted) = listening.capped_buffer {
         warn!(
             receiver = %receiver.id, granted,
@@ -161,7 +188,8 @@ fn start(receiver: Arc<Receiver>, listening: Listening) -> anyhow::Result<Runnin
     let stats = Arc::new(ReceiverStats::default());
     stats.keep_destinations(&receiver.destinations);
     let socket = listening.socket.try_clone()?;
-    let handler = Handler::start(Arc::clone(&receiver), listening.socket, Arc::clone(&stats))?;
+    let handler =
+        Handler::start(Arc::clone(&receiver), offload, listening.socket, Arc::clone(&stats))?;
     Ok(Running { receiver, handler, stats, socket, address: listening.address })
 }
 

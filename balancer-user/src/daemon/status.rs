@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Receiver,
+    kernel::PathStatus,
     stats::{DestinationStats, Drops, ReceiverStats},
 };
 
@@ -48,10 +49,14 @@ pub struct ReceiverStatus {
     pub path_reason: String,
     /// Exporter sessions now.
     pub sessions: u64,
-    /// Messages received, dropped ones included.
+    /// Messages received over both paths, dropped ones included.
     pub messages: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Messages that never left the kernel; `messages` has them as well.
+    pub kernel_messages: u64,
+    /// Datagrams that the kernel path sent up to userspace, by reason.
+    pub passed_up: BTreeMap<String, u64>,
     /// Messages that wait because no destination can take a turn.
     pub waiting_messages: u64,
     /// What was dropped, refused or closed at the input, by reason.
@@ -71,8 +76,11 @@ pub struct DestinationStatus {
     pub state: String,
     /// Its connections; one for each exporter session.
     pub connections: Connections,
-    /// Messages handed to the kernel, those that the balancer composed included.
+    /// Messages handed to the kernel or sent by the kernel path, those that the balancer composed
+    /// included.
     pub messages: u64,
+    /// Messages sent by the kernel path; `messages` has them as well.
+    pub kernel_messages: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Bytes that wait in memory.
@@ -96,7 +104,25 @@ pub struct Connections {
 
 impl ReceiverStatus {
     /// The state of `receiver`, which listens on `address`.
-    pub fn of(receiver: &Receiver, address: SocketAddr, stats: &ReceiverStats) -> ReceiverStatus {
+    pub fn of(
+        receiver: &Receiver,
+        address: SocketAddr,
+        stats: &ReceiverStats,
+        path: &Result<PathStatus, String>,
+    ) -> ReceiverStatus {
+        let (name, reason) = match path {
+            Ok(kernel) => ("kernel", &kernel.reason),
+            Err(why) => ("userspace", why),
+        };
+        let nothing = PathStatus::default();
+        let kernel = path.as_ref().unwrap_or(&nothing);
+        let mut dropped = by_reason(&stats.drops);
+        for (reason, count) in &kernel.dropped {
+            *dropped.entry(reason.as_str().to_owned()).or_default() += count;
+        }
+        let sent = |place| kernel.destinations.get(place).copied().unwrap_or_default();
+        let destinations = stats.destinations();
+        let destinations = destinations.iter().enumerate();
         ReceiverStatus {
             name: receiver.id.to_string(),
             mode: receiver.mode.to_string(),
@@ -104,20 +130,24 @@ impl ReceiverStatus {
             listen: address.to_string(),
             thread: receiver.id.thread_name(),
             cpus: receiver.cpus.clone(),
-            path: "userspace".to_owned(),
-            path_reason: "this version has no kernel path".to_owned(),
+            path: name.to_owned(),
+            path_reason: reason.clone(),
             sessions: stats.sessions.get(),
-            messages: stats.messages.get(),
-            bytes: stats.bytes.get(),
+            messages: stats.messages.get() + kernel.messages,
+            bytes: stats.bytes.get() + kernel.bytes,
+            kernel_messages: kernel.messages,
+            passed_up: kernel.passed_up.iter().map(|(r, n)| (r.as_str().to_owned(), *n)).collect(),
             waiting_messages: stats.waiting.get(),
-            dropped: by_reason(&stats.drops),
-            destinations: stats.destinations().iter().map(|d| DestinationStatus::of(d)).collect(),
+            dropped,
+            destinations: destinations.map(|(i, d)| DestinationStatus::of(d, sent(i))).collect(),
         }
     }
 }
 
 impl DestinationStatus {
-    fn of(stats: &DestinationStats) -> DestinationStatus {
+    /// `sent` are the kernel path's messages and bytes.
+    fn of(stats: &DestinationStats, sent: (u64, u64)) -> DestinationStatus {
+        let (messages, bytes) = sent;
         let connections = Connections {
             up: stats.up.get(),
             connecting: stats.connecting.get(),
@@ -128,8 +158,9 @@ impl DestinationStatus {
             protocol: stats.destination.protocol.to_string(),
             state: connections.state().to_owned(),
             connections,
-            messages: stats.messages.get(),
-            bytes: stats.bytes.get(),
+            messages: stats.messages.get() + messages,
+            bytes: stats.bytes.get() + bytes,
+            kernel_messages: messages,
             queued_bytes: stats.queued_bytes.get(),
             dropped: by_reason(&stats.drops),
             last_error: stats.last_error(),

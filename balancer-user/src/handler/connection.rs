@@ -35,10 +35,9 @@ const UDP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Connects an outlet, again and again, until it is finished.
 pub async fn maintain(shared: Rc<Shared>, relay: Rc<RefCell<Relay>>, id: OutletId) {
-    let Some(destination) = relay.borrow_mut().outlet(id).map(|o| o.destination.clone()) else {
-        return;
-    };
-    let mut connector = Connector { destination, udp: None };
+    let known = relay.borrow_mut().outlet(id).map(|o| (o.destination.clone(), o.source));
+    let Some((destination, source)) = known else { return };
+    let mut connector = Connector { destination, source, udp: None };
     let mut backoff = Backoff::default();
     while !relay.borrow_mut().is_finished(id) {
         let (error, lasted) = match connector.open().await {
@@ -80,6 +79,8 @@ async fn pause_or_finish(relay: &Rc<RefCell<Relay>>, id: OutletId, pause: Durati
 /// Makes transport sessions to one destination.
 struct Connector {
     destination: Destination,
+    /// Where a UDP socket is to be bound, if it can be.
+    source: Option<SocketAddr>,
     /// Kept while the destination is down: the source port is the session's name for a collector.
     udp: Option<(Rc<UdpSocket>, SocketAddr)>,
 }
@@ -115,7 +116,7 @@ impl Connector {
             Some((socket, address)) => (Rc::clone(socket), *address),
             None => {
                 let address = self.resolve().await?;
-                let socket = socket::connect_udp(address)?;
+                let socket = socket::connect_udp(address, self.source)?;
                 (Rc::new(UdpSocket::from_std(socket.into())?), address)
             }
         };

@@ -15,7 +15,8 @@ use tracing::{info, warn};
 
 use super::relay::{Pending, Relay};
 use crate::{
-    config::Receiver, net::mmsg, rate_limit::RateLimit, session::Delivery, stats::ReceiverStats,
+    config::Receiver, kernel::Offload, net::mmsg, rate_limit::RateLimit, session::Delivery,
+    stats::ReceiverStats,
 };
 
 /// Sessions that one receiver serves at a time. Each takes a file descriptor and one more for
@@ -26,6 +27,8 @@ pub const MAX_SESSIONS: usize = 4096;
 pub struct Shared {
     /// The configuration in force.
     pub receiver: RefCell<Arc<Receiver>>,
+    /// Its place in the kernel path, if it has one.
+    pub offload: RefCell<Option<Arc<Offload>>>,
     /// The receiver's counters.
     pub stats: Arc<ReceiverStats>,
     /// Buffers that are used for one batch at a time.
@@ -55,11 +58,13 @@ impl Shared {
     /// The state of a handler without sessions.
     pub fn new(
         receiver: Arc<Receiver>,
+        offload: Option<Arc<Offload>>,
         stats: Arc<ReceiverStats>,
         stopping: watch::Receiver<bool>,
     ) -> Shared {
         Shared {
             receiver: RefCell::new(receiver),
+            offload: RefCell::new(offload),
             stats,
             scratch: RefCell::default(),
             stopping,

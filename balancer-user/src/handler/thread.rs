@@ -17,6 +17,7 @@ use super::{relay::Relay, shared::Shared};
 use crate::{
     config::{Protocol, Receiver},
     input,
+    kernel::Offload,
     net::affinity,
     stats::ReceiverStats,
 };
@@ -33,7 +34,8 @@ pub struct Handler {
 }
 
 enum Command {
-    Reconfigure(Arc<Receiver>, oneshot::Sender<()>),
+    Suspend(oneshot::Sender<()>),
+    Reconfigure(Arc<Receiver>, Option<Arc<Offload>>, oneshot::Sender<()>),
     Stop { drain: Duration, deaf: oneshot::Sender<()> },
 }
 
@@ -41,6 +43,7 @@ impl Handler {
     /// Starts the thread that serves `receiver` on `socket`.
     pub fn start(
         receiver: Arc<Receiver>,
+        offload: Option<Arc<Offload>>,
         socket: Socket,
         stats: Arc<ReceiverStats>,
     ) -> anyhow::Result<Handler> {
@@ -49,7 +52,7 @@ impl Handler {
         let thread = thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
-                if let Err(error) = run(receiver, socket, stats, inbox) {
+                if let Err(error) = run(receiver, offload, socket, stats, inbox) {
                     tracing::error!("the handler {name} has failed: {error:#}");
                 }
             })
@@ -57,13 +60,27 @@ impl Handler {
         Ok(Handler { commands, thread })
     }
 
+    /// Takes all sessions out of the hands of the kernel path; comes back when it is done. They return
+    /// to it after [`Handler::reconfigure`].
+    pub async fn suspend(&self) -> anyhow::Result<()> {
+        self.command(Command::Suspend).await
+    }
+
     /// Applies a change of the configuration; comes back when it is in force.
-    pub async fn reconfigure(&self, receiver: Arc<Receiver>) -> anyhow::Result<()> {
+    pub async fn reconfigure(
+        &self,
+        receiver: Arc<Receiver>,
+        offload: Option<Arc<Offload>>,
+    ) -> anyhow::Result<()> {
+        self.command(|done| Command::Reconfigure(receiver, offload, done)).await
+    }
+
+    async fn command(
+        &self,
+        command: impl FnOnce(oneshot::Sender<()>) -> Command,
+    ) -> anyhow::Result<()> {
         let (done, in_force) = oneshot::channel();
-        self.commands
-            .send(Command::Reconfigure(receiver, done))
-            .await
-            .context("the handler has ended")?;
+        self.commands.send(command(done)).await.ok().context("the handler has ended")?;
         in_force.await.context("the handler has ended")
     }
 
@@ -92,13 +109,14 @@ impl Handler {
 
 fn run(
     receiver: Arc<Receiver>,
+    offload: Option<Arc<Offload>>,
     socket: Socket,
     stats: Arc<ReceiverStats>,
     inbox: mpsc::Receiver<Command>,
 ) -> anyhow::Result<()> {
     pin(&receiver);
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(receiver, socket, stats, inbox))
+    LocalSet::new().block_on(&runtime, serve(receiver, offload, socket, stats, inbox))
 }
 
 fn pin(receiver: &Receiver) {
@@ -113,18 +131,23 @@ fn pin(receiver: &Receiver) {
 
 async fn serve(
     receiver: Arc<Receiver>,
+    offload: Option<Arc<Offload>>,
     socket: Socket,
     stats: Arc<ReceiverStats>,
     mut inbox: mpsc::Receiver<Command>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let protocol = receiver.protocol;
-    let shared = Rc::new(Shared::new(receiver, stats, stopping));
+    let shared = Rc::new(Shared::new(receiver, offload, stats, stopping));
     let input = listen(&shared, protocol, socket)?;
     let (drain, deaf) = loop {
         match inbox.recv().await {
-            Some(Command::Reconfigure(receiver, done)) => {
-                reconfigure(&shared, receiver);
+            Some(Command::Suspend(done)) => {
+                suspend(&shared);
+                let _ = done.send(());
+            }
+            Some(Command::Reconfigure(receiver, offload, done)) => {
+                reconfigure(&shared, receiver, offload);
                 let _ = done.send(());
             }
             Some(Command::Stop { drain, deaf }) => break (drain, deaf),
@@ -152,13 +175,22 @@ fn listen(shared: &Rc<Shared>, protocol: Protocol, socket: Socket) -> io::Result
     })
 }
 
-fn reconfigure(shared: &Rc<Shared>, receiver: Arc<Receiver>) {
+fn suspend(shared: &Rc<Shared>) {
+    *shared.offload.borrow_mut() = None;
+    for relay in shared.relays() {
+        relay.borrow_mut().own();
+    }
+}
+
+fn reconfigure(shared: &Rc<Shared>, receiver: Arc<Receiver>, offload: Option<Arc<Offload>>) {
+    *shared.offload.borrow_mut() = offload;
     if shared.receiver().cpus != receiver.cpus {
         pin(&receiver);
     }
     *shared.receiver.borrow_mut() = Arc::clone(&receiver);
     for relay in shared.relays() {
         Relay::reconfigure(&relay, &receiver);
+        relay.borrow_mut().follow_offload();
     }
     shared.stats.keep_destinations(&receiver.destinations);
 }

@@ -27,6 +27,8 @@ const IDLE: Duration = Duration::from_secs(1800);
 const REUSABLE: Duration = Duration::from_secs(10);
 /// How often idle sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often hand-overs to the kernel path are looked after.
+const LOOK: Duration = Duration::from_millis(50);
 /// Batches received before other tasks of the handler get their turn.
 const BATCHES_A_TURN: usize = 8;
 /// Batches received when the handler ends: more than the socket's buffer holds, and yet an end.
@@ -37,12 +39,16 @@ pub async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
     let mut stopping = shared.stopping.clone();
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut input = Input::new(shared, socket);
+    input.adopt();
     loop {
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => break,
             _ = sweep.tick() => input.sweep(),
+            _ = look.tick() => input.look_after(),
             ready = input.socket.readable() => if ready.is_ok() { input.receive(BATCHES_A_TURN) },
         }
         tokio::task::yield_now().await;
@@ -64,6 +70,8 @@ struct Input {
     /// Sessions that the batch has messages of, each with the end of its part of the plan.
     touched: Vec<(Rc<RefCell<Relay>>, usize)>,
     kernel_drops: u32,
+    /// `kernel_drops` when the hand-overs were last looked after.
+    drops_seen: u32,
     last_reuse: Instant,
 }
 
@@ -78,7 +86,18 @@ impl Input {
             sessions: HashMap::new(),
             touched: Vec::new(),
             kernel_drops: 0,
+            drops_seen: 0,
             last_reuse: Instant::now(),
+        }
+    }
+
+    /// Goes on with the sessions that a daemon before this one has left to the kernel path.
+    fn adopt(&mut self) {
+        let Some(offload) = self.shared.offload.borrow().clone() else { return };
+        for orphan in offload.orphans() {
+            let relay = Relay::open(&self.shared, orphan.peer);
+            relay.borrow_mut().adopt(&offload, &orphan);
+            self.sessions.insert(orphan.peer, relay);
         }
     }
 
@@ -125,13 +144,23 @@ impl Input {
         while start < end {
             let range = start..end.min(start + train.segment);
             start = range.end;
+            if let Some(relay) = &session {
+                let datagram = self.slab.get(range.clone()).unwrap_or_default();
+                relay.borrow_mut().came_up(train.local, datagram);
+            }
             if let Err(malformed) = self.check(range.clone()) {
                 let (reason, detail) = classify(malformed);
                 self.shared.stats.messages.add(1);
                 self.shared.report(reason, 1, train.peer, detail);
                 continue;
             }
-            session = session.or_else(|| self.open_session(train.peer));
+            if session.is_none() {
+                session = self.open_session(train.peer);
+                if let Some(relay) = &session {
+                    let datagram = self.slab.get(range.clone()).unwrap_or_default();
+                    relay.borrow_mut().came_up(train.local, datagram);
+                }
+            }
             let Some(relay) = &session else {
                 self.shared.stats.messages.add(1);
                 continue;
@@ -188,7 +217,9 @@ impl Input {
         }
         drop(planned);
         for (relay, _) in self.touched.drain(..) {
-            relay.borrow_mut().flush(&mut scratch.sender, usize::MAX);
+            let mut relay = relay.borrow_mut();
+            relay.flush(&mut scratch.sender, usize::MAX);
+            relay.hand_over();
         }
     }
 
@@ -228,6 +259,7 @@ impl Input {
         };
         let peer = relay.borrow().peer;
         self.sessions.remove(&peer);
+        relay.borrow_mut().leave_kernel_path();
         relay.borrow_mut().end("made room for another");
         true
     }
@@ -235,12 +267,24 @@ impl Input {
     fn sweep(&mut self) {
         self.sessions.retain(|_, relay| {
             let mut relay = relay.borrow_mut();
+            if relay.is_forwarded() {
+                relay.last_seen = Instant::now();
+            }
             let idle = relay.last_seen.elapsed() >= IDLE;
             if idle {
+                relay.leave_kernel_path();
                 relay.end("was idle");
             }
             !idle
         });
+    }
+
+    fn look_after(&mut self) {
+        let overloaded =
+            std::mem::replace(&mut self.drops_seen, self.kernel_drops) != self.kernel_drops;
+        for relay in self.sessions.values() {
+            relay.borrow_mut().look_after(overloaded);
+        }
     }
 
     fn count_kernel_drops(&mut self, total: Option<u32>) {

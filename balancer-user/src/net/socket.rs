@@ -97,6 +97,7 @@ fn open_listening(protocol: Protocol, address: SocketAddr) -> io::Result<Listeni
             setsockopt(&socket, sockopt::RxqOvfl, &1)?;
             // Without GRO (before Linux 5.0) datagrams come one by one.
             let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
+            tell_local_address(&socket, address)?;
             socket.bind(&address.into())?;
         }
     }
@@ -113,12 +114,16 @@ pub fn keep_alive(stream: &impl AsFd) -> io::Result<()> {
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-/// Opens a UDP socket to `destination`, from a source port of its own.
-pub fn connect_udp(destination: SocketAddr) -> io::Result<Socket> {
+/// Opens a UDP socket to `destination`, from `source` if that is free, else from a source port of its
+/// own.
+pub fn connect_udp(destination: SocketAddr, source: Option<SocketAddr>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(destination), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
     if setsockopt(&socket, sockopt::SndBufForce, &UDP_BUFFER).is_err() {
         socket.set_send_buffer_size(UDP_BUFFER)?;
+    }
+    if let Some(source) = source {
+        let _ = socket.bind(&source.into());
     }
     socket.connect(&destination.into())?;
     Ok(socket)
@@ -132,6 +137,15 @@ pub fn datagram_limit(socket: &impl AsFd, destination: SocketAddr) -> io::Result
     };
     let payload = usize::try_from(mtu).unwrap_or(0).saturating_sub(headers);
     Ok(payload.min(usize::from(u16::MAX) - headers))
+}
+
+/// Asks for our address that each datagram was sent to. An IPv6 socket tells it of IPv4 as well.
+fn tell_local_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+    }
+    Ok(())
 }
 
 /// Asks for a large buffer, and reads back what there is: the kernel says nothing when it gives
@@ -177,7 +191,7 @@ mod tests {
     fn datagrams_on_loopback_may_be_as_long_as_udp_allows() {
         for destination in ["127.0.0.1:9", "[::1]:9"] {
             let destination = destination.parse().unwrap();
-            let Ok(socket) = connect_udp(destination) else { continue };
+            let Ok(socket) = connect_udp(destination, None) else { continue };
             let limit = datagram_limit(&socket, destination).unwrap();
             assert!(limit > 60_000, "{limit}");
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
     os::fd::AsFd,
     rc::Rc,
     sync::Arc,
@@ -55,6 +56,14 @@ impl Link {
     pub fn is_up(&self) -> bool {
         matches!(self, Link::Tcp(_) | Link::Udp(_))
     }
+
+    /// Our and the collector's address, over UDP.
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Link::Udp(socket) => socket.local_addr().ok().zip(socket.peer_addr().ok()),
+            _ => None,
+        }
+    }
 }
 
 /// Queue and transport session of one (exporter session, destination).
@@ -76,6 +85,10 @@ pub struct Outlet {
     pub fresh: bool,
     /// The longest datagram that needs no fragmentation.
     pub datagram_limit: usize,
+    /// Our and the collector's address of the last UDP socket.
+    pub ends: Option<(SocketAddr, SocketAddr)>,
+    /// Where its UDP socket is to be bound: where it was under a daemon before this one.
+    pub source: Option<SocketAddr>,
     stats: Arc<DestinationStats>,
     link: Link,
     queue: Queue,
@@ -97,6 +110,8 @@ impl Outlet {
             progress: Instant::now(),
             fresh: true,
             datagram_limit: 0,
+            ends: None,
+            source: None,
             stats,
             link: Link::Connecting,
             queue: Queue::default(),

@@ -12,7 +12,7 @@ mod split;
 mod templates;
 
 pub use domain::Before;
-pub use router::{Delivery, Outlook, Payload, Refusal, Router, Shape};
+pub use router::{Delivery, Outlook, Payload, Refusal, Router, Shape, Steering};
 
 /// Set of destinations: bit `n` stands for the `n`-th of the receiver's list.
 pub type Targets = u64;

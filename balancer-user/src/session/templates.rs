@@ -50,6 +50,11 @@ impl Templates {
         }
     }
 
+    /// Ids of the options templates.
+    pub fn options_ids(&self) -> &[u16] {
+        &self.options
+    }
+
     /// Applies a record.
     pub fn apply(&mut self, record: &TemplateRecord<'_>) {
         if record.withdraws_all() {

@@ -170,6 +170,8 @@ impl Drop for Daemon {
             drop(self.child.kill());
             drop(self.child.wait());
         }
+        // The folder goes, and with it the name by which anybody could find what is in the kernel.
+        drop(self.command(&["stop", "--purge"]));
     }
 }
 

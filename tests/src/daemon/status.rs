@@ -40,6 +40,11 @@ impl ReceiverStatus {
         number(&self.0, "messages")
     }
 
+    /// Messages that never left the kernel.
+    pub fn kernel_messages(&self) -> u64 {
+        number(&self.0, "kernel_messages")
+    }
+
     /// What was dropped, refused or closed for `reason`.
     pub fn dropped(&self, reason: &str) -> u64 {
         dropped(&self.0, reason)

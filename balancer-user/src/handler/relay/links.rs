@@ -19,12 +19,17 @@ impl Relay {
     pub fn connected(&mut self, id: OutletId, link: Link, datagram_limit: usize) {
         let place = self.outlets.iter().position(|outlet| outlet.id == id);
         let (receiver, peer) = (self.shared.receiver.borrow().id, self.peer);
+        let returns = self.outlet(id).is_some_and(|outlet| !outlet.fresh);
+        if returns {
+            self.own();
+        }
         let Some(outlet) = self.outlet(id) else { return };
         let first = std::mem::replace(&mut outlet.fresh, false);
         outlet.datagram_limit = datagram_limit;
         outlet.broken = None;
         outlet.progress = Instant::now();
         let is_udp = matches!(link, Link::Udp(_));
+        outlet.ends = link.ends();
         outlet.set_link(link);
         if let Some(left_out) = outlet.stats().log_up.pass() {
             info!(%receiver, destination = %outlet.destination, exporter = %peer, left_out, "destination is up");
@@ -44,6 +49,7 @@ impl Relay {
     /// The transport session is over, or could not be made.
     pub fn disconnected(&mut self, id: OutletId, error: &str) {
         let (receiver, peer) = (self.shared.receiver.borrow().id, self.peer);
+        self.own();
         let Some(outlet) = self.outlet(id) else { return };
         outlet.set_link(Link::Down);
         outlet.queue_mut().restart();
@@ -56,6 +62,7 @@ impl Relay {
             );
         }
         self.release();
+        self.hand_over();
         self.space.notify_one();
     }
 
@@ -66,6 +73,7 @@ impl Relay {
             outlet.flush(&mut shared.scratch.borrow_mut().sender);
         }
         self.release();
+        self.hand_over();
         self.space.notify_one();
     }
 

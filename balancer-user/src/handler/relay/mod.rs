@@ -3,6 +3,7 @@
 mod flow;
 mod intake;
 mod links;
+mod offload;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
@@ -15,6 +16,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{backlog::Backlog, connection, shared::Shared};
 use crate::{
     config::{Destination, Mode, Protocol, Receiver},
+    kernel,
     output::{Outlet, OutletId},
     session::{Router, Shape},
 };
@@ -53,6 +55,8 @@ pub struct Relay {
     ended: bool,
     /// Outlets of the ended session that have finished.
     finished: usize,
+    /// The session's place in the kernel path.
+    kernel: Option<kernel::Session>,
 }
 
 impl Relay {
@@ -79,6 +83,7 @@ impl Relay {
             runs: can_merge(&receiver),
             ended: false,
             finished: 0,
+            kernel: None,
         }));
         shared.enter(&relay);
         shared.log_session(peer, "began");
@@ -120,6 +125,7 @@ impl Relay {
         if this.ended {
             return;
         }
+        this.own();
         let mode_changed = this.mode != receiver.mode;
         let mut old: Vec<Option<Outlet>> = this.outlets.drain(..).map(Some).collect();
         let mut kept = Vec::new();

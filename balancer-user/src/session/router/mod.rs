@@ -6,9 +6,11 @@ use std::{collections::HashMap, time::Instant};
 
 use bytes::Bytes;
 use common::{
+    maps::{OPTIONS_WORDS, options_bit},
     message::{Header, Malformed},
     reason::Reason,
-    sequence,
+    sequence::{self, Sequence},
+    turn,
 };
 
 use routing::Routing;
@@ -16,7 +18,7 @@ use routing::Routing;
 use super::{
     MAX_DOMAINS, MAX_TEMPLATE_BYTES, Targets, all_targets, bit,
     domain::{Before, Domain, Learned, examine},
-    each_target,
+    templates::Templates,
 };
 use crate::config::{Mode, Protocol};
 
@@ -78,6 +80,21 @@ pub enum Payload {
     Dropped(Reason),
     /// The routed message itself, as it is now in its buffer.
     Whole,
+}
+
+/// One domain's state, as far as the kernel path needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Steering<'a> {
+    /// Observation domain id.
+    pub domain: u32,
+    /// The incoming number line.
+    pub line: Sequence,
+    /// Number of the next record for each destination.
+    pub outgoing: &'a [u32],
+    /// Destinations that have all templates and options.
+    pub synced: Targets,
+    /// Ids of options templates, see [`options_bit`].
+    pub options: [u64; OPTIONS_WORDS],
 }
 
 /// Why nothing was routed. The session's state is as before.
@@ -242,6 +259,47 @@ impl Router {
         self.shape = shape;
     }
 
+    /// From which destination on the next turn is looked for.
+    pub fn turn(&self) -> usize {
+        self.cursor
+    }
+
+    /// Every domain's state, for the kernel path.
+    pub fn steering(&self) -> impl Iterator<Item = Steering<'_>> {
+        self.domains.iter().map(|domain| Steering {
+            domain: domain.id,
+            line: domain.line,
+            outgoing: &domain.outgoing,
+            synced: !domain.unsynced,
+            options: options_bits(&domain.templates),
+        })
+    }
+
+    /// Goes on after the kernel path: with the turn and the domains' numbers as it has left them. A
+    /// domain that is not known here is one whose templates are not known, either.
+    pub fn resume<const N: usize>(
+        &mut self,
+        turn: u32,
+        states: impl Iterator<Item = (u32, Sequence, [u32; N])>,
+    ) {
+        let turn = usize::try_from(turn).unwrap_or(0);
+        self.cursor = turn.checked_rem(self.shape.destinations).unwrap_or(0);
+        for (id, line, outgoing) in states {
+            let place = match self.index.get(&id) {
+                Some(place) => *place,
+                None => self.insert_domain(id, line.credited, Instant::now()),
+            };
+            let Some(domain) = self.domains.get_mut(place) else { continue };
+            domain.next = None;
+            if self.shape.mode == Mode::RoundRobin {
+                domain.line = line;
+                for (to, from) in domain.outgoing.iter_mut().zip(outgoing) {
+                    *to = from;
+                }
+            }
+        }
+    }
+
     /// Options records that were not kept since the last call, for want of room.
     pub fn take_not_kept(&mut self) -> u64 {
         std::mem::take(&mut self.not_kept)
@@ -271,22 +329,37 @@ impl Router {
         if place >= MAX_DOMAINS {
             return Err(Refusal::Drop(Reason::DomainLimit));
         }
-        self.index.insert(header.domain, place);
-        let destinations = self.shape.destinations;
-        self.domains.push(Domain::new(header.domain, destinations, header.sequence, now));
-        Ok(place)
+        Ok(self.insert_domain(header.domain, header.sequence, now))
+    }
+
+    fn insert_domain(&mut self, id: u32, sequence: u32, now: Instant) -> usize {
+        let place = self.domains.len();
+        self.index.insert(id, place);
+        self.domains.push(Domain::new(id, self.shape.destinations, sequence, now));
+        place
     }
 
     /// The next destination of `available` in turn, from the cursor on and around.
     fn next_turn(&self, available: Targets) -> Option<usize> {
         let available = available & all_targets(self.shape.destinations);
-        let from_cursor = available & !all_targets(self.cursor);
-        each_target(from_cursor).next().or_else(|| each_target(available).next())
+        let turn = u32::try_from(self.cursor).unwrap_or(u32::MAX);
+        turn::next(available, turn).and_then(|target| usize::try_from(target).ok())
     }
 
     fn datagrams_can_lose_templates(&self) -> bool {
         self.shape.input == Protocol::Tcp && self.shape.output == Protocol::Udp
     }
+}
+
+fn options_bits(templates: &Templates) -> [u64; OPTIONS_WORDS] {
+    let mut bits = [0; OPTIONS_WORDS];
+    for id in templates.options_ids() {
+        let (word, bit) = options_bit(*id);
+        if let Some(word) = bits.get_mut(word) {
+            *word |= bit;
+        }
+    }
+    bits
 }
 
 fn first_limit(output: Protocol) -> usize {

@@ -1,0 +1,40 @@
+//! `ipfix-balancer load`: the kernel's part, without a daemon that stays.
+
+use std::{fmt::Write, path::Path, process::ExitCode};
+
+use super::{complain, fail, log_to_stderr, print};
+use crate::{
+    config::Config,
+    daemon::{self, Request, ask},
+};
+
+pub fn load(config: &Path) -> ExitCode {
+    if ask(config, Request::Status).is_ok() {
+        complain(&"a daemon is running, which does this itself");
+        return ExitCode::FAILURE;
+    }
+    log_to_stderr();
+    match try_load(config) {
+        Ok(report) => {
+            print(&report);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn try_load(config: &Path) -> anyhow::Result<String> {
+    let checked = Config::load(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcomes = runtime.block_on(daemon::load(config, &checked.config))?;
+    let mut report = String::new();
+    for (receiver, outcome) in outcomes {
+        // Writing to a String does not fail.
+        let _ = match outcome {
+            Ok(reason) => writeln!(report, "{receiver}: kernel ({reason})"),
+            Err(why) => writeln!(report, "{receiver}: userspace ({why})"),
+        };
+    }
+    let _ = writeln!(report, "pins: {}", crate::kernel::pins(config).display());
+    Ok(report)
+}

@@ -1,0 +1,222 @@
+//! The maps, as the daemon works with them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use aya::{
+    Ebpf,
+    maps::{ArrayOfMaps, CpuMap, DevMap, HashMap, Map, MapData, MapError, PerCpuArray},
+};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_DEVMAP;
+use common::{
+    maps::{
+        DESTINATION_PLACES, Destination, DestinationCounters, Domain, Flow, Listener,
+        MAX_DESTINATIONS, MAX_DOMAINS, MAX_RECEIVERS, MAX_SESSIONS, Receiver, Session,
+    },
+    reason::ReceiverCounters,
+};
+
+use super::{
+    LoadError,
+    shared::{SharedArray, Words},
+};
+
+/// Names of the maps, which are their pins' as well.
+pub const NAMES: [&str; 12] = [
+    "BROADCASTS",
+    "COPIES",
+    "CPUS",
+    "DESTINATIONS",
+    "DESTINATION_COUNTERS",
+    "DOMAINS",
+    "FLOWS",
+    "LISTENERS",
+    "PACKETS",
+    "RECEIVERS",
+    "RECEIVER_COUNTERS",
+    "SESSIONS",
+];
+
+/// Bytes of a [`Flow`].
+pub type FlowKey = [u8; 40];
+/// Bytes of a [`Listener`].
+pub type ListenerKey = [u8; 20];
+type ReceiverWords = [u64; ReceiverCounters::LEN];
+type DestinationWords = [u64; size_of::<DestinationCounters>() / 8];
+
+/// What handlers and the control thread share.
+pub struct Maps {
+    /// `SESSIONS`.
+    pub sessions: SharedArray<Session>,
+    /// `DOMAINS`.
+    pub domains: SharedArray<Domain>,
+    /// `RECEIVERS`.
+    pub receivers: SharedArray<Receiver>,
+    /// `DESTINATIONS`.
+    pub destinations: SharedArray<Destination>,
+    index: Mutex<Index>,
+}
+
+/// `FLOWS`, and which sessions and domains are free. Those that have been free for longest are taken
+/// first: a program may still look at one that was in use a moment ago.
+pub struct Index {
+    /// `FLOWS`.
+    pub flows: HashMap<MapData, FlowKey, u32>,
+    /// Free places in `SESSIONS`.
+    pub free_sessions: VecDeque<u32>,
+    /// Free places in `DOMAINS`.
+    pub free_domains: VecDeque<u32>,
+}
+
+/// What the control thread alone works with.
+pub struct ControlMaps {
+    /// `LISTENERS`.
+    pub listeners: HashMap<MapData, ListenerKey, u32>,
+    /// `CPUS`.
+    pub cpus: CpuMap<MapData>,
+    broadcasts: ArrayOfMaps<MapData, DevMap<MapData>>,
+    receiver_counters: PerCpuArray<MapData, ReceiverWords>,
+    destination_counters: PerCpuArray<MapData, DestinationWords>,
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> Result<(Maps, ControlMaps), LoadError> {
+        let flows: HashMap<_, FlowKey, u32> = take(ebpf, "FLOWS")?;
+        let maps = Maps {
+            sessions: shared(ebpf, "SESSIONS", MAX_SESSIONS)?,
+            domains: shared(ebpf, "DOMAINS", MAX_DOMAINS)?,
+            receivers: shared(ebpf, "RECEIVERS", MAX_RECEIVERS)?,
+            destinations: shared(ebpf, "DESTINATIONS", DESTINATION_PLACES)?,
+            index: Mutex::new(Index {
+                flows,
+                free_sessions: VecDeque::new(),
+                free_domains: VecDeque::new(),
+            }),
+        };
+        let control = ControlMaps {
+            listeners: take(ebpf, "LISTENERS")?,
+            cpus: take(ebpf, "CPUS")?,
+            broadcasts: take(ebpf, "BROADCASTS")?,
+            receiver_counters: take(ebpf, "RECEIVER_COUNTERS")?,
+            destination_counters: take(ebpf, "DESTINATION_COUNTERS")?,
+        };
+        Ok((maps, control))
+    }
+
+    /// `FLOWS` and the free places.
+    pub fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ControlMaps {
+    /// Lets copies for a receiver go out by these interfaces, one entry for each destination.
+    pub fn set_broadcast(
+        &mut self,
+        receiver: u32,
+        interfaces: &[u32],
+        copier: &aya::programs::ProgramFd,
+    ) -> Result<(), LoadError> {
+        let entries = u32::try_from(MAX_DESTINATIONS).unwrap_or(0);
+        // Key: four bytes; value: an interface and a program, four bytes each.
+        let shape = aya_obj::Map::new_from_params(BPF_MAP_TYPE_DEVMAP as u32, 4, 8, entries, 0);
+        let data = MapData::create(shape, "BROADCAST", None)?;
+        let mut devices: DevMap<MapData> = Map::DevMap(data).try_into()?;
+        for (place, interface) in (0..).zip(interfaces) {
+            devices.set(place, *interface, Some(copier), 0)?;
+        }
+        Ok(self.broadcasts.set(receiver, &devices, 0)?)
+    }
+
+    /// What the programs have counted for a receiver, over all CPUs.
+    pub fn receiver_counters(&self, receiver: u32) -> ReceiverWords {
+        let values = self.receiver_counters.get(&receiver, 0);
+        values.map(|values| sum(values.iter())).unwrap_or([0; ReceiverCounters::LEN])
+    }
+
+    /// Messages and bytes that the programs have sent to a destination, over all CPUs.
+    pub fn destination_counters(&self, receiver: u32, destination: u32) -> DestinationWords {
+        let row = u32::try_from(MAX_DESTINATIONS).unwrap_or(0);
+        let values = self.destination_counters.get(&(receiver * row + destination), 0);
+        values.map(|values| sum(values.iter())).unwrap_or_default()
+    }
+}
+
+/// The bytes of a [`Flow`].
+pub fn flow_key(flow: &Flow) -> FlowKey {
+    let Flow { source, destination, source_port, destination_port, domain } = *flow;
+    let words = source.into_iter().chain(destination).chain([source_port, destination_port]);
+    bytes(words.chain(domain))
+}
+
+/// The bytes of a [`Listener`].
+pub fn listener_key(listener: &Listener) -> ListenerKey {
+    let Listener { address, port, zeros } = *listener;
+    bytes(address.into_iter().chain([port, zeros]))
+}
+
+/// The [`Flow`] that has these bytes.
+pub fn flow(key: &FlowKey) -> Flow {
+    let (words, _) = key.as_chunks::<2>();
+    let mut words = words.iter().map(|word| u16::from_ne_bytes(*word));
+    let mut next = || words.next().unwrap_or_default();
+    Flow {
+        source: std::array::from_fn(|_| next()),
+        destination: std::array::from_fn(|_| next()),
+        source_port: next(),
+        destination_port: next(),
+        domain: std::array::from_fn(|_| next()),
+    }
+}
+
+fn bytes<const N: usize>(words: impl Iterator<Item = u16>) -> [u8; N] {
+    let mut bytes = words.flat_map(u16::to_ne_bytes);
+    std::array::from_fn(|_| bytes.next().unwrap_or_default())
+}
+
+fn sum<'a, const N: usize>(values: impl Iterator<Item = &'a [u64; N]>) -> [u64; N] {
+    let add = |sum: [u64; N], value: &[u64; N]| {
+        let mut sums = sum.iter().zip(value).map(|(a, b)| a.wrapping_add(*b));
+        std::array::from_fn(|_| sums.next().unwrap_or_default())
+    };
+    values.fold([0; N], add)
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, LoadError> {
+    let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
+    Ok(map.try_into()?)
+}
+
+fn shared<T: Words>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    len: usize,
+) -> Result<SharedArray<T>, LoadError> {
+    match ebpf.map(name) {
+        Some(Map::Array(map)) => Ok(SharedArray::map(map.fd(), len)?),
+        _ => Err(LoadError::Missing(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_its_bytes() {
+        let flow_ = Flow {
+            source: [0, 0, 0, 0, 0, 0xffff, 1, 2],
+            destination: [3, 4, 5, 6, 7, 8, 9, 10],
+            source_port: 11,
+            destination_port: 12,
+            domain: [13, 14],
+        };
+        assert_eq!(flow(&flow_key(&flow_)), flow_);
+    }
+}

@@ -1,0 +1,420 @@
+//! The control side of the kernel path.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
+
+use common::{
+    maps::{
+        self, ALL, ANY_CPU, Listener, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RECEIVERS, MAX_SESSIONS,
+        ROUND_ROBIN,
+    },
+    reason::{PassUp, Reason, ReceiverCounters},
+};
+use tracing::{info, warn};
+
+use super::{
+    LoadError, Offload, Pins,
+    address::{address, port},
+    gates,
+    maps::{ControlMaps, Maps, listener_key},
+    programs::{Hook, Programs},
+    session,
+    status::PathStatus,
+    ways::Way,
+};
+use crate::{
+    config::{Mode, Receiver, ReceiverId},
+    route::{Changes, Interface, Routes},
+};
+
+/// Packets that may wait for a receiver's own CPU.
+const CPU_QUEUE: u32 = 2048;
+
+/// The kernel path of this daemon.
+pub struct KernelPath {
+    programs: Programs,
+    maps: Arc<Maps>,
+    control: ControlMaps,
+    routes: Routes,
+    changes: Changes,
+    served: Vec<Served>,
+    attached: BTreeMap<String, Attached>,
+}
+
+/// A receiver in the kernel path.
+struct Served {
+    id: ReceiverId,
+    index: u32,
+    mode: Mode,
+    bind: Option<IpAddr>,
+    listener: Listener,
+    ways: Vec<Way>,
+    /// The interfaces that `BROADCASTS` has.
+    broadcast: Vec<u32>,
+}
+
+/// A program at an interface.
+struct Attached {
+    hook: Hook,
+    /// Why the first choice did not work.
+    instead: Option<String>,
+}
+
+impl KernelPath {
+    /// Loads the programs of the balancer with this configuration file, or takes over what a daemon
+    /// before has left.
+    pub fn start(config: &Path) -> Result<KernelPath, LoadError> {
+        let pins = Pins::of(config);
+        let found = pins.prepare().map_err(LoadError::Pins)?;
+        KernelPath::load(&pins, found).map_err(|error| {
+            // A failed load leaves maps behind that nobody needs.
+            if !found {
+                let _ = pins.purge();
+            }
+            LoadError::Gates { cause: Box::new(error), gates: gates::look() }
+        })
+    }
+
+    fn load(pins: &Pins, found: bool) -> Result<KernelPath, LoadError> {
+        let mut programs = Programs::load(pins)?;
+        let (maps, mut control) = Maps::take(programs.object())?;
+        if !found {
+            let nowhere = vec![(); MAX_RECEIVERS];
+            for (index, ()) in (0..).zip(nowhere) {
+                maps.receivers.store(index, &EMPTY_RECEIVER);
+            }
+        }
+        set_movers(&mut control, &mut programs)?;
+        collect_free(&maps);
+        // What changes from here on is noticed.
+        let changes = Changes::watch()?;
+        let routes = Routes::new()?;
+        Ok(KernelPath {
+            programs,
+            maps: Arc::new(maps),
+            control,
+            routes,
+            changes,
+            served: Vec::new(),
+            attached: BTreeMap::new(),
+        })
+    }
+
+    /// Puts a receiver into the maps. Its sessions must be the daemon's, or be those of a daemon
+    /// before it. `collectors` are its destinations' addresses. Programs are attached, and ways
+    /// found, by the next [`KernelPath::refresh`].
+    pub fn place(
+        &mut self,
+        receiver: &Receiver,
+        collectors: &[SocketAddr],
+    ) -> Result<Arc<Offload>, LoadError> {
+        let listener = listener(receiver);
+        let index = self.index_of(receiver, &listener)?;
+        let old = self.served.iter().position(|served| served.id == receiver.id);
+        let stays = old
+            .and_then(|at| self.served.get(at))
+            .is_some_and(|served| served.leads_to(collectors));
+        let left = old.is_none() && self.leads_to(index, collectors);
+        let mut row = self.maps.receivers.load(index).unwrap_or(EMPTY_RECEIVER);
+        row.mode = if receiver.mode == Mode::All { ALL } else { ROUND_ROBIN };
+        row.destinations = u32::try_from(collectors.len()).unwrap_or(0);
+        row.cpu = cpu(receiver);
+        if !left && old.is_none() {
+            self.evict(index);
+        }
+        self.maps.receivers.store(index, &row);
+        if !stays {
+            let served = Served {
+                id: receiver.id,
+                index,
+                mode: receiver.mode,
+                bind: receiver.bind,
+                listener,
+                ways: collectors.iter().copied().map(Way::new).collect(),
+                broadcast: Vec::new(),
+            };
+            match old.and_then(|at| self.served.get_mut(at)) {
+                Some(place) => *place = served,
+                None => self.served.push(served),
+            }
+        } else if let Some(served) = old.and_then(|at| self.served.get_mut(at)) {
+            served.mode = receiver.mode;
+        }
+        self.control.listeners.insert(listener_key(&listener), index, 0)?;
+        Ok(Arc::new(Offload { maps: Arc::clone(&self.maps), receiver: index, port: receiver.port }))
+    }
+
+    /// Takes a receiver out of the maps. Its sessions have been closed.
+    pub fn remove(&mut self, id: ReceiverId) {
+        let Some(at) = self.served.iter().position(|served| served.id == id) else { return };
+        let served = self.served.remove(at);
+        let _ = self.control.listeners.remove(&listener_key(&served.listener));
+        self.evict(served.index);
+        self.maps.receivers.store(served.index, &EMPTY_RECEIVER);
+    }
+
+    /// Takes away what a daemon before this one had for receivers that are no more.
+    pub fn forget_others(&mut self) {
+        let known: Vec<u32> = self.served.iter().map(|served| served.index).collect();
+        let stale: Vec<_> = self
+            .control
+            .listeners
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, index)| !known.contains(index))
+            .collect();
+        for (key, index) in stale {
+            let _ = self.control.listeners.remove(&key);
+            self.evict(index);
+            self.maps.receivers.store(index, &EMPTY_RECEIVER);
+        }
+    }
+
+    /// Brings programs and ways in line with the network. To be called when it has changed.
+    pub fn refresh(&mut self) {
+        let interfaces = match self.routes.interfaces() {
+            Ok(interfaces) => interfaces,
+            Err(error) => {
+                warn!("can't look at the network's interfaces: {error}");
+                return;
+            }
+        };
+        let copier = self.programs.copier();
+        for served in &mut self.served {
+            served.refresh(&mut self.routes, &interfaces, &self.maps);
+            if let Ok(copier) = &copier {
+                served.broadcast(&mut self.control, copier);
+            }
+        }
+        self.routes.release_unused();
+        self.attach(&interfaces);
+    }
+
+    /// Waits until the network may have changed.
+    pub async fn changed(&mut self) {
+        self.changes.changed().await;
+    }
+
+    /// What `status` tells of a receiver.
+    pub fn status(&self, id: ReceiverId) -> Option<PathStatus> {
+        let served = self.served.iter().find(|served| served.id == id)?;
+        let counters = self.control.receiver_counters(served.index);
+        let [messages, bytes, overload, ..] = counters;
+        let passed_up = counters.get(ReceiverCounters::FIRST_PASS_UP..).unwrap_or_default();
+        let passed_up = PassUp::ALL.into_iter().zip(passed_up.iter().copied());
+        let destinations = (0..).zip(&served.ways).map(|(destination, _)| {
+            let [messages, bytes] = self.control.destination_counters(served.index, destination);
+            (messages, bytes)
+        });
+        Some(PathStatus {
+            reason: self.explain(served),
+            messages,
+            bytes,
+            dropped: [(Reason::Overload, overload)].into_iter().filter(|(_, n)| *n > 0).collect(),
+            passed_up: passed_up.filter(|(_, count)| *count > 0).collect(),
+            destinations: destinations.collect(),
+        })
+    }
+
+    fn explain(&self, served: &Served) -> String {
+        let places = self.attached.iter().map(|(interface, attached)| match &attached.instead {
+            Some(why) => format!("{} on {interface} (not xdp: {why})", attached.hook.as_str()),
+            None => format!("{} on {interface}", attached.hook.as_str()),
+        });
+        let mut parts: Vec<String> = places.collect();
+        if parts.is_empty() {
+            parts.push("no interface with an address that the receiver listens on".to_owned());
+        }
+        for way in &served.ways {
+            if let Some(obstacle) = &way.obstacle {
+                parts.push(format!("{}: {obstacle}", way.collector));
+            }
+        }
+        parts.join("; ")
+    }
+
+    fn attach(&mut self, interfaces: &[Interface]) {
+        let xdp = self.served.iter().flat_map(|served| &served.ways).all(Way::takes_xdp);
+        let mut wanted = BTreeMap::new();
+        for interface in interfaces.iter().filter(|interface| interface.up) {
+            if self.served.iter().any(|served| served.listens_on(interface)) {
+                wanted.insert(
+                    interface.name.clone(),
+                    (interface.index, first_choice(interface, xdp)),
+                );
+            }
+        }
+        let gone: Vec<_> =
+            self.attached.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.detach(&name);
+        }
+        for (name, (index, hook)) in wanted {
+            self.attach_to(&name, index, hook);
+        }
+    }
+
+    fn attach_to(&mut self, name: &str, index: u32, hook: Hook) {
+        if let Some(there) = self.attached.get(name)
+            && (there.hook == hook || there.instead.is_some())
+        {
+            return;
+        }
+        self.detach(name);
+        let instead = match self.programs.attach(hook, name, index) {
+            Ok(()) => None,
+            Err(error) if hook == Hook::Xdp => match self.programs.attach(Hook::Tc, name, index) {
+                Ok(()) => Some(error),
+                Err(second) => {
+                    return warn!(
+                        interface = name,
+                        "no program could be attached: {error}; {second}"
+                    );
+                }
+            },
+            Err(error) => return warn!(interface = name, "no program could be attached: {error}"),
+        };
+        let hook = if instead.is_some() { Hook::Tc } else { hook };
+        match &instead {
+            Some(why) => {
+                info!(interface = name, hook = hook.as_str(), "attached, in place of XDP: {why}")
+            }
+            None => info!(interface = name, hook = hook.as_str(), "attached"),
+        }
+        self.attached.insert(name.to_owned(), Attached { hook, instead });
+    }
+
+    fn detach(&mut self, name: &str) {
+        if let Some(attached) = self.attached.remove(name) {
+            // A link that went with its interface has left its pin.
+            let _ = self.programs.detach(attached.hook, name);
+            info!(interface = name, "detached");
+        }
+    }
+
+    /// The receiver's place in the maps: the one it had under a daemon before, or a free one.
+    fn index_of(&self, receiver: &Receiver, listener: &Listener) -> Result<u32, LoadError> {
+        if let Some(served) = self.served.iter().find(|served| served.id == receiver.id) {
+            return Ok(served.index);
+        }
+        let places: Vec<_> = self.control.listeners.iter().filter_map(Result::ok).collect();
+        let key = listener_key(listener);
+        if let Some((_, index)) = places.iter().find(|(known, _)| *known == key) {
+            return Ok(*index);
+        }
+        let taken = |index: &u32| {
+            places.iter().any(|(_, taken)| taken == index)
+                || self.served.iter().any(|served| served.index == *index)
+        };
+        let all = 0..u32::try_from(MAX_RECEIVERS).unwrap_or(0);
+        all.into_iter().find(|index| !taken(index)).ok_or(LoadError::Missing("free receiver"))
+    }
+
+    /// Whether a daemon before this one had the same destinations there.
+    fn leads_to(&self, index: u32, collectors: &[SocketAddr]) -> bool {
+        let offload = Offload { maps: Arc::clone(&self.maps), receiver: index, port: 0 };
+        let collectors: Vec<_> = collectors.iter().copied().map(Some).collect();
+        offload.leads_to(&collectors)
+    }
+
+    /// Takes all sessions of a receiver out of the maps.
+    fn evict(&self, receiver: u32) {
+        let mut index = self.maps.index();
+        for orphan in session::orphans(&self.maps, &index, receiver) {
+            orphan.evict(&mut index);
+        }
+    }
+}
+
+impl Served {
+    fn refresh(&mut self, routes: &mut Routes, interfaces: &[Interface], maps: &Maps) {
+        for (destination, way) in (0..).zip(&mut self.ways) {
+            let before = way.obstacle.clone();
+            way.refresh(routes, interfaces, maps, (self.index, destination));
+            if way.obstacle != before
+                && let Some(obstacle) = &way.obstacle
+            {
+                info!(receiver = %self.id, collector = %way.collector, "not in the kernel: {obstacle}");
+            }
+        }
+    }
+
+    /// Keeps the devices that copies go to in line with the ways.
+    fn broadcast(&mut self, control: &mut ControlMaps, copier: &aya::programs::ProgramFd) {
+        let interfaces: Vec<u32> = self.ways.iter().filter_map(Way::interface).collect();
+        if self.mode != Mode::All || interfaces == self.broadcast {
+            return;
+        }
+        match control.set_broadcast(self.index, &interfaces, copier) {
+            Ok(()) => self.broadcast = interfaces,
+            Err(error) => warn!(receiver = %self.id, "copies can't be sent by XDP: {error}"),
+        }
+    }
+
+    fn leads_to(&self, collectors: &[SocketAddr]) -> bool {
+        self.ways.iter().map(|way| way.collector).eq(collectors.iter().copied())
+    }
+
+    fn listens_on(&self, interface: &Interface) -> bool {
+        let loopback = interface.kind.as_deref() == Some("loopback");
+        match self.bind {
+            // Packets of this host to any of its addresses go by `lo`.
+            Some(_) if loopback => true,
+            Some(bind) => interface.addresses.contains(&bind),
+            None => !interface.addresses.is_empty(),
+        }
+    }
+}
+
+fn first_choice(interface: &Interface, xdp: bool) -> Hook {
+    let native = interface.xdp.is_none_or(|features| features.native && features.redirect);
+    match interface.kind.as_deref() {
+        Some("loopback") => Hook::Loopback,
+        _ if native && xdp && interface.mac.is_some() => Hook::Xdp,
+        _ => Hook::Tc,
+    }
+}
+
+fn listener(receiver: &Receiver) -> Listener {
+    let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let address = address(receiver.bind.unwrap_or(any));
+    Listener { address, port: port(receiver.port), zeros: 0 }
+}
+
+/// The CPU of `TASKSET`: a session's packets are all done by one.
+fn cpu(receiver: &Receiver) -> u32 {
+    receiver.cpus.first().and_then(|cpu| u32::try_from(*cpu).ok()).unwrap_or(ANY_CPU)
+}
+
+/// Lets every CPU take packets from others.
+fn set_movers(control: &mut ControlMaps, programs: &mut Programs) -> Result<(), LoadError> {
+    let mover = programs.mover()?;
+    for cpu in aya::util::online_cpus().map_err(|(_, error)| LoadError::Shared(error))? {
+        control.cpus.set(cpu, CPU_QUEUE, Some(&mover), 0)?;
+    }
+    Ok(())
+}
+
+/// Finds the places that no session of a daemon before this one has.
+fn collect_free(maps: &Maps) {
+    let mut index = maps.index();
+    let domains: Vec<u32> =
+        index.flows.iter().filter_map(Result::ok).map(|(_, domain)| domain).collect();
+    let sessions: Vec<u32> =
+        domains.iter().filter_map(|domain| maps.domains.load(*domain)).map(|d| d.session).collect();
+    index.free_domains = free(MAX_DOMAINS, &domains);
+    index.free_sessions = free(MAX_SESSIONS, &sessions);
+}
+
+fn free(count: usize, taken: &[u32]) -> VecDeque<u32> {
+    (0..u32::try_from(count).unwrap_or(0)).filter(|place| !taken.contains(place)).collect()
+}
+
+const EMPTY_RECEIVER: maps::Receiver =
+    maps::Receiver { mode: ROUND_ROBIN, destinations: 0, cpu: ANY_CPU, places: 0 };
+
+const _: () = assert!(MAX_DESTINATIONS <= 32);

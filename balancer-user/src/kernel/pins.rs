@@ -1,0 +1,91 @@
+//! Where maps, programs and links stay while no daemon runs.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use common::maps::ABI;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use crate::config::instance;
+
+const BPF_FS: &str = "/sys/fs/bpf";
+/// Directory of all balancers of this host.
+const ROOT: &str = "/sys/fs/bpf/ipfix-balancer";
+
+/// The pins of one balancer.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    instance: PathBuf,
+}
+
+impl Pins {
+    /// The pins of the balancer with this configuration file.
+    pub fn of(config: &Path) -> Pins {
+        Pins { instance: Path::new(ROOT).join(instance(config)) }
+    }
+
+    /// Where this version's pins are: maps of another one may look otherwise, and nothing but the name
+    /// would tell.
+    pub fn directory(&self) -> PathBuf {
+        self.instance.join(format!("v{ABI}"))
+    }
+
+    /// Where a map is pinned.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.directory().join(name)
+    }
+
+    /// Where links are pinned.
+    pub fn links(&self) -> PathBuf {
+        self.directory().join("links")
+    }
+
+    /// Makes the directories, and mounts the file system if nobody has. What another version left
+    /// there is taken away; true where there was something of this version.
+    pub fn prepare(&self) -> io::Result<bool> {
+        mount_bpf_fs()?;
+        for entry in entries(&self.instance) {
+            if entry != self.directory() {
+                fs::remove_dir_all(&entry)?;
+            }
+        }
+        let found = self.directory().exists();
+        fs::create_dir_all(self.links())?;
+        Ok(found)
+    }
+
+    /// Takes everything away: programs and maps end with their last pin. True where there was
+    /// something.
+    pub fn purge(&self) -> io::Result<bool> {
+        match fs::remove_dir_all(&self.instance) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        // Other balancers may have theirs there.
+        let _ = fs::remove_dir(ROOT);
+        Ok(true)
+    }
+
+    /// The pinned links, by name.
+    pub fn pinned_links(&self) -> Vec<PathBuf> {
+        entries(&self.links())
+    }
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.filter_map(Result::ok).map(|entry| entry.path()).collect()
+}
+
+fn mount_bpf_fs() -> io::Result<()> {
+    if statfs(BPF_FS).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC) {
+        return Ok(());
+    }
+    Ok(mount(Some("bpf"), BPF_FS, Some("bpf"), MsFlags::empty(), None::<&str>)?)
+}

@@ -1,0 +1,20 @@
+//! What `status` tells of a receiver's kernel path.
+
+use common::reason::{PassUp, Reason};
+
+/// Attachments and counters of one receiver.
+#[derive(Clone, Debug, Default)]
+pub struct PathStatus {
+    /// Where programs are attached, and what stands in their way.
+    pub reason: String,
+    /// Messages forwarded.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What was dropped, by reason.
+    pub dropped: Vec<(Reason, u64)>,
+    /// What was sent up, by reason.
+    pub passed_up: Vec<(PassUp, u64)>,
+    /// Messages and bytes to each destination.
+    pub destinations: Vec<(u64, u64)>,
+}

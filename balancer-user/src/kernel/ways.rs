@@ -1,0 +1,118 @@
+//! The ways to a receiver's destinations: looked up, and written where the programs find them.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use common::maps::{Destination, FROM_HOST, FROM_TC, FROM_XDP, place};
+
+use super::{
+    address::{address, mac, port},
+    maps::Maps,
+};
+use crate::route::{Interface, NextHop, Routes};
+
+/// A destination, and what is known of the way to it.
+#[derive(Debug)]
+pub struct Way {
+    /// The collector.
+    pub collector: SocketAddr,
+    /// What programs are told.
+    written: Option<Destination>,
+    /// Why there is no way, or not from everywhere.
+    pub obstacle: Option<String>,
+}
+
+impl Way {
+    /// A way that has not been looked for.
+    pub fn new(collector: SocketAddr) -> Way {
+        Way { collector, written: None, obstacle: None }
+    }
+
+    /// The interface that packets leave by, where there is a way.
+    pub fn interface(&self) -> Option<u32> {
+        self.written.filter(|way| way.reach != 0 && way.local == 0).map(|way| way.interface)
+    }
+
+    /// Whether redirected frames can be sent this way.
+    pub fn takes_xdp(&self) -> bool {
+        self.written.is_none_or(|way| way.reach & FROM_XDP != 0 || way.reach == 0)
+    }
+
+    /// Looks for the way anew, and lets programs know of a change, all of it at once. True where
+    /// there was one.
+    pub fn refresh(
+        &mut self,
+        routes: &mut Routes,
+        interfaces: &[Interface],
+        maps: &Maps,
+        (receiver, destination): (u32, u32),
+    ) -> bool {
+        let (entry, obstacle) = self.look(routes, interfaces);
+        self.obstacle = obstacle;
+        if self.written == Some(entry) {
+            return false;
+        }
+        write(maps, receiver, destination, &entry);
+        self.written = Some(entry);
+        true
+    }
+
+    fn look(&self, routes: &mut Routes, interfaces: &[Interface]) -> (Destination, Option<String>) {
+        let mut entry = Destination {
+            address: address(self.collector.ip()),
+            port: port(self.collector.port()),
+            ..Destination::default()
+        };
+        let hop = match source_towards(self.collector) {
+            Ok(source) => routes.resolve(self.collector.ip(), source).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let hop = match hop {
+            Ok(hop) => hop,
+            Err(obstacle) => return (entry, Some(obstacle)),
+        };
+        let (reach, obstacle) = reach(&hop, interfaces);
+        entry.next_hop = mac(hop.destination_mac);
+        entry.interface_mac = mac(hop.source_mac);
+        entry.interface = hop.interface;
+        entry.mtu = hop.mtu;
+        entry.local = hop.local.into();
+        entry.reach = reach;
+        (entry, obstacle)
+    }
+}
+
+/// From where a packet can take this way.
+fn reach(hop: &NextHop, interfaces: &[Interface]) -> (u32, Option<String>) {
+    if hop.local {
+        let obstacle = "it is on this host: exporters on other hosts reach it through userspace";
+        return (FROM_HOST, Some(obstacle.to_owned()));
+    }
+    let interface = interfaces.iter().find(|interface| interface.index == hop.interface);
+    let takes_xdp = interface.and_then(|i| i.xdp).is_none_or(|features| features.transmit);
+    if takes_xdp {
+        return (FROM_XDP | FROM_TC | FROM_HOST, None);
+    }
+    let name = interface.map_or("its interface", |interface| &interface.name);
+    (FROM_TC | FROM_HOST, Some(format!("the driver of {name} sends no redirected XDP frames")))
+}
+
+/// Writes an entry into the place that is not in use, and then puts that one to use.
+fn write(maps: &Maps, receiver: u32, destination: u32, entry: &Destination) {
+    let Some(mut row) = maps.receivers.load(receiver) else { return };
+    let mask = 1_u32.checked_shl(destination).unwrap_or(0);
+    row.places ^= mask;
+    let bit = u32::from(row.places & mask != 0);
+    maps.destinations.store(place(receiver, destination, bit), entry);
+    maps.receivers.store(receiver, &row);
+}
+
+/// The address that the kernel gives a socket towards `collector`.
+fn source_towards(collector: SocketAddr) -> std::io::Result<IpAddr> {
+    let any = match collector {
+        SocketAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
+        SocketAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(collector)?;
+    Ok(socket.local_addr()?.ip())
+}
