@@ -139,8 +139,6 @@ fn copy(ctx: &XdpContext) -> Option<u32> {
     };
     let receiver = RECEIVERS.get_ptr(note.receiver)?;
     let session = SESSIONS.get_ptr(note.session)?;
-    let view = View::new(ctx.data(), ctx.data_end());
-    let headers = Headers::read(&view).filter(|headers| headers.form == Form::Plain)?;
     let destination = behind(receiver, note.receiver, interface, first)?;
     // SAFETY: this CPU's value.
     unsafe { (*copies).next = destination + 1 };
@@ -148,6 +146,8 @@ fn copy(ctx: &XdpContext) -> Option<u32> {
         destination: way(receiver, note.receiver, destination)?,
         source: source(session, destination),
     };
+    let view = View::new(ctx.data(), ctx.data_end());
+    let headers = Headers::read(&view).filter(|headers| headers.form == Form::Plain)?;
     rewrite_all(&view, &headers, way, None)?;
     count::sent(note.receiver, destination, headers.message_len() as u64);
     Some(XDP_PASS)
