@@ -10,6 +10,7 @@ use crate::object::TARGET;
 
 /// Debian's cargo and compiler. `PATH` does not say where: rustup's come first there.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// A compiler for BPF.
@@ -28,12 +29,25 @@ impl Compiler {
             .or_else(|debian| nightly().map_err(|nightly| Error::NoCompiler { debian, nightly }))
     }
 
-    /// A cargo that compiles with it.
-    pub fn cargo_build(&self) -> Command {
+    /// `cargo build` with it.
+    pub fn build(&self) -> Command {
         match self {
-            Self::Debian { .. } => debian_build(),
-            Self::Nightly { .. } => nightly_build(),
+            Self::Debian { .. } => debian_cargo(DEBIAN_CARGO, "build"),
+            Self::Nightly { .. } => nightly_cargo("build"),
         }
+    }
+
+    /// `cargo clippy` with it. Debian's is called by its path: its cargo would find rustup's.
+    pub fn clippy(&self) -> Command {
+        match self {
+            Self::Debian { .. } => debian_cargo(DEBIAN_CLIPPY, "clippy"),
+            Self::Nightly { .. } => nightly_cargo("clippy"),
+        }
+    }
+
+    /// Whether its clippy is installed.
+    pub fn has_clippy(&self) -> bool {
+        output(self.clippy().arg("--version")).is_ok()
     }
 }
 
@@ -44,31 +58,38 @@ impl fmt::Display for Compiler {
     }
 }
 
-fn debian_build() -> Command {
-    let mut command = Command::new(DEBIAN_CARGO);
+fn debian_cargo(program: &str, subcommand: &str) -> Command {
+    let mut command = Command::new(program);
     clean(&mut command);
+    command.arg(subcommand).env("CARGO", DEBIAN_CARGO).env("RUSTC", DEBIAN_RUSTC);
     // aya-ebpf needs inline assembly for BPF, which is not stable.
-    command.arg("build").env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+    command.env("RUSTC_BOOTSTRAP", "1");
     command
 }
 
-fn nightly_build() -> Command {
+fn nightly_cargo(subcommand: &str) -> Command {
     let mut command = rustup_run("cargo");
-    command.args(["build", "-Z", "build-std=core"]);
+    command.args([subcommand, "-Z", "build-std=core"]);
     command
 }
 
 fn debian() -> Result<Compiler, String> {
-    let version = output(Command::new(DEBIAN_RUSTC).arg("--version"))?;
+    let version = output(debian_rustc().arg("--version"))?;
     if !Path::new(DEBIAN_CARGO).is_file() {
         return Err(format!("{DEBIAN_CARGO} is missing"));
     }
     let libraries = ["--print", "target-libdir", "--target", TARGET];
-    let libraries = output(Command::new(DEBIAN_RUSTC).args(libraries))?;
+    let libraries = output(debian_rustc().args(libraries))?;
     if !has_core(Path::new(&libraries)) {
         return Err(format!("{version} has no core for {TARGET}"));
     }
     Ok(Compiler::Debian { version })
+}
+
+fn debian_rustc() -> Command {
+    let mut command = Command::new(DEBIAN_RUSTC);
+    clean(&mut command);
+    command
 }
 
 fn nightly() -> Result<Compiler, String> {
@@ -97,7 +118,6 @@ fn has_core(libraries: &Path) -> bool {
 
 /// What a command says, or why it says nothing.
 fn output(command: &mut Command) -> Result<String, String> {
-    clean(command);
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if !output.status.success() {

@@ -9,9 +9,8 @@ use std::process::ExitStatus;
 pub enum Error {
     /// No compiler has `core` for BPF.
     #[error(
-        "no Rust compiler here builds for BPF (Debian's: {debian}; rustup's nightly: {nightly}): \
-         `cargo xtask setup` installs one; `--no-default-features` builds a daemon without the \
-         kernel path"
+        "no Rust compiler here builds for BPF (Debian's: {debian}; rustup's nightly: {nightly}). \
+         {REMEDY}"
     )]
     NoCompiler {
         /// What keeps Debian's from it.
@@ -20,13 +19,10 @@ pub enum Error {
         nightly: String,
     },
     /// `bpf-linker` is nowhere.
-    #[error(
-        "bpf-linker is neither in PATH nor in {}: `cargo xtask setup` installs it; \
-         `--no-default-features` builds a daemon without the kernel path", .0.display()
-    )]
+    #[error("no bpf-linker that runs is in PATH or in {}. {REMEDY}", .0.display())]
     NoLinker(PathBuf),
     /// A program that is there could not be started.
-    #[error("cannot start {program}")]
+    #[error("cannot start {program}: {source}")]
     Start {
         /// Its name.
         program: String,
@@ -34,11 +30,21 @@ pub enum Error {
         source: io::Error,
     },
     /// The compiler or the linker said no, and why.
-    #[error("building the eBPF object failed ({status}) with {toolchain}; the reason stands above")]
+    #[error(
+        "the eBPF object does not build ({status}) with {toolchain}; the reason stands above. If it \
+         is that bitcode cannot be read, bpf-linker was built with an older LLVM than the compiler"
+    )]
     Build {
         /// What was used.
         toolchain: String,
         /// How it ended.
         status: ExitStatus,
     },
+    /// Clippy said no, and why.
+    #[error("clippy on the eBPF programs ended with {0}; the reason stands above")]
+    Lint(ExitStatus),
 }
+
+/// What helps when something is missing.
+const REMEDY: &str = "`cargo xtask setup` installs it, or says how; `--no-default-features` \
+                      builds a daemon without the kernel path";

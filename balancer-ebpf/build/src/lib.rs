@@ -12,7 +12,7 @@ mod linker;
 mod object;
 
 pub use self::error::Error;
-pub use self::object::{build, sources};
+pub use self::object::{build, lint, sources};
 
 use self::compiler::Compiler;
 use std::fmt;
@@ -33,6 +33,11 @@ impl Toolchain {
     /// Says what of it is missing, and what to do about it.
     pub fn find() -> Result<Self, Error> {
         Ok(Self { compiler: Compiler::find()?, linker: linker::find()? })
+    }
+
+    /// Whether [`lint`] works too.
+    pub fn has_clippy(&self) -> bool {
+        self.compiler.has_clippy()
     }
 }
 

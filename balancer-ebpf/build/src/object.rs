@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::{Error, Toolchain};
 
@@ -18,23 +18,54 @@ const NAME: &str = "balancer-ebpf";
 ///
 /// When cargo cannot be started, and when the object does not build: cargo has then said why.
 pub fn build(toolchain: &Toolchain, target_dir: &Path) -> Result<PathBuf, Error> {
-    let mut command = toolchain.compiler.cargo_build();
+    let mut command = toolchain.compiler.build();
+    prepare(&mut command, toolchain, target_dir);
+    let status = run(&mut command)?;
+    if !status.success() {
+        return Err(Error::Build { toolchain: toolchain.to_string(), status });
+    }
+    Ok(target_dir.join(TARGET).join("release").join(NAME))
+}
+
+/// Runs clippy on the programs, which on any other target are not there to be linted. A warning
+/// is an error.
+///
+/// # Errors
+///
+/// As those of [`build()`].
+pub fn lint(toolchain: &Toolchain, target_dir: &Path) -> Result<(), Error> {
+    let mut command = toolchain.compiler.clippy();
+    prepare(&mut command, toolchain, target_dir);
+    let status = run(command.args(["--", "-D", "warnings"]))?;
+    if status.success() { Ok(()) } else { Err(Error::Lint(status)) }
+}
+
+fn prepare(command: &mut Command, toolchain: &Toolchain, target_dir: &Path) {
     command
         .args(["--locked", "--release", "--package", NAME, "--bin", NAME])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .current_dir(root())
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain.linker))
-        .stdout(Stdio::null());
-    settle(&mut command, target_dir);
-    let status = command.status().map_err(|source| Error::Start {
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain.linker));
+    overrule(command, target_dir);
+}
+
+/// Overrules what a person's own cargo configuration could say.
+fn overrule(command: &mut Command, target_dir: &Path) {
+    // A build directory common to all cargos is one that the outer cargo holds.
+    command.env("CARGO_BUILD_BUILD_DIR", target_dir);
+    // Wrappers are for the daemon's compiler.
+    command.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "");
+    // bpf-linker optimises the whole program, whatever rustc has done before.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+}
+
+/// Runs it; what it prints to standard output would reach a cargo that reads it as instructions.
+fn run(command: &mut Command) -> Result<ExitStatus, Error> {
+    command.stdout(Stdio::null()).status().map_err(|source| Error::Start {
         program: command.get_program().to_string_lossy().into_owned(),
         source,
-    })?;
-    if !status.success() {
-        return Err(Error::Build { toolchain: toolchain.to_string(), status });
-    }
-    Ok(target_dir.join(TARGET).join("release").join(NAME))
+    })
 }
 
 /// Everything that the object is made from.
@@ -47,16 +78,6 @@ pub fn sources() -> [PathBuf; 5] {
         "Cargo.lock",
     ]
     .map(|path| root().join(path))
-}
-
-/// Overrules what a person's own cargo configuration could say.
-fn settle(command: &mut Command, target_dir: &Path) {
-    // A build directory common to all cargos is one that the outer cargo holds.
-    command.env("CARGO_BUILD_BUILD_DIR", target_dir);
-    // Wrappers are for the daemon's compiler.
-    command.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "");
-    // bpf-linker optimises the whole program, whatever rustc has done before.
-    command.env("CARGO_PROFILE_RELEASE_LTO", "off");
 }
 
 /// Flags of the compiler, separated as cargo wants them, so that a path may hold blanks.
