@@ -34,7 +34,10 @@ fn flow_data_stays_in_the_kernel() {
         let message = flows.data(3);
         exporter.send_all(std::slice::from_ref(&message)).unwrap();
         sent.push(message);
-        poll::wait("it arrived", || setup.collectors.iter().map(|c| c.messages()).sum::<usize>() >= sent.len() + 1).unwrap();
+        poll::wait("it arrived", || {
+            setup.collectors.iter().map(|c| c.messages()).sum::<usize>() >= sent.len() + 1
+        })
+        .unwrap();
     }
     eprintln!("{}", setup.daemon.command(&["status"]).unwrap().stdout);
     eprintln!("{}", setup.daemon.log());

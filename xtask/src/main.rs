@@ -1,9 +1,11 @@
-//! Everything around the balancer that is not the balancer: `cargo xtask setup | test | demo | bench`.
+//! Everything around the balancer that is not the balancer: `cargo xtask setup | build-ebpf | test |
+//! demo | bench`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people: it prints")]
 
 mod bench;
 mod daemon;
 mod demo;
+mod ebpf;
 mod interrupt;
 mod process;
 mod setup;
@@ -30,12 +32,15 @@ enum Command {
     /// A part of a measurement
     #[command(hide = true, subcommand)]
     BenchPart(bench::PartCommand),
+    /// Build the eBPF object by itself; prints where it is, its size and its programs
+    BuildEbpf,
     /// Show the balancer at work: real captures in, collectors that check what they get
     Demo(demo::Args),
     /// Start a program on given CPUs; it ends when its parent does
     #[command(hide = true)]
     Launch(process::LaunchArgs),
-    /// Install what builds and tests need (Debian packages, cargo-fuzz); quick when all is there
+    /// Install what builds and tests need (Debian packages, bpf-linker, cargo-fuzz); quick when all
+    /// is there
     Setup,
     /// Run every check: setup, format, lints, build, tests, documentation, fuzz smoke
     Test(test::Args),
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::BenchPart(part) => bench::run_part(&part),
+        Command::BuildEbpf => ebpf::build(),
         Command::Demo(args) => demo::run(&args),
         Command::Launch(args) => process::launch(&args),
         Command::Setup => setup::run(),

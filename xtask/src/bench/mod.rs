@@ -31,9 +31,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
-use crate::interrupt;
 use crate::process::Placement;
 use crate::workspace::{cargo, run as run_command, target_dir};
+use crate::{interrupt, setup};
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
@@ -156,6 +156,7 @@ fn build(balancer: bool) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--quiet", "--release", "--locked", "--package=xtask"]);
     if balancer {
+        setup::for_daemon()?;
         command.arg("--package=ipfix-balancer");
     }
     run_command(&mut command).context("what is to be measured does not build")?;

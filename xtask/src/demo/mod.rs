@@ -19,7 +19,7 @@ use self::receiver::{Kind, Receiver};
 use self::table::Table;
 use crate::process::{Placement, Process, wait_until};
 use crate::workspace::{cargo, run as run_command, target_dir};
-use crate::{daemon, interrupt};
+use crate::{daemon, interrupt, setup};
 
 /// The configuration, with `@NAME@` in place of ports.
 const CONFIGURATION: &str = include_str!("default.env");
@@ -79,8 +79,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the balancer; where it is.
+/// Builds the balancer, and installs what that takes; where it is.
 fn build() -> Result<PathBuf> {
+    setup::for_daemon()?;
     println!("Building the balancer ...");
     run_command(cargo().args(["build", "--quiet", "--locked", "--package=ipfix-balancer"]))?;
     Ok(target_dir()?.join("debug/ipfix-balancer"))

@@ -11,51 +11,68 @@ use anyhow::{Context, Result, bail};
 use super::succeeds;
 use crate::workspace::run;
 
-/// What is needed, and for what.
-const PACKAGES: &[(&str, &str)] = &[
-    ("ethtool", "offloads of the interfaces in tests"),
-    ("g++", "builds the fuzzing engine"),
-    ("iproute2", "network namespaces and addresses in tests"),
-    ("libfixbuf-tools", "ipfixDump: a collector for TCP"),
-    ("nfdump", "nfcapd: a collector for UDP"),
-    ("pmacct", "nfacctd: a collector for UDP"),
-    ("python3-ipfix", "a collector for TCP"),
-    ("tshark", "decodes everything"),
-];
+/// A package, and what it is good for.
+pub type Package = (&'static str, &'static str);
 
 /// Installs the packages that are not there yet.
-pub fn install_packages() -> Result<()> {
-    let missing = missing_packages();
+pub fn install_packages(wanted: &[Package]) -> Result<()> {
+    let missing = missing_packages(wanted);
     if missing.is_empty() {
         return Ok(());
     }
-    for (package, purpose) in PACKAGES.iter().filter(|(package, _)| missing.contains(package)) {
+    for (package, purpose) in wanted.iter().filter(|(package, _)| missing.contains(package)) {
         println!("setup: {package} is missing ({purpose})");
     }
     let by_hand = format!("apt-get install --no-install-recommends {}", missing.join(" "));
-    if !succeeds(Command::new("apt-get").arg("--version")) {
+    if !has_apt() {
         bail!("this is not Debian: install what Debian's packages {} hold", missing.join(", "));
     }
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         bail!("installing packages takes root: run `sudo {by_hand}`, then this command again");
     }
     let services_before = services(&missing);
     let guard = PolicyGuard::install()?;
     apt(&["update", "-q"])?;
-    apt(&[&["install", "-y", "-q", "--no-install-recommends"], missing.as_slice()].concat())
+    // Nothing that the host has is given up for them.
+    let install = ["install", "-y", "-q", "--no-install-recommends", "--no-remove"];
+    apt(&[&install, missing.as_slice()].concat())
         .with_context(|| format!("run `{by_hand}` by hand to see why"))?;
     drop(guard);
     disable(services(&missing).difference(&services_before))
 }
 
-fn missing_packages() -> Vec<&'static str> {
+fn missing_packages(wanted: &[Package]) -> Vec<&'static str> {
     let installed = |package: &str| {
         let query = Command::new("dpkg-query")
             .args(["--show", "--showformat=${db:Status-Status}", package])
             .output();
         query.is_ok_and(|output| output.stdout == b"installed")
     };
-    PACKAGES.iter().map(|(package, _)| *package).filter(|package| !installed(package)).collect()
+    wanted.iter().map(|(package, _)| *package).filter(|package| !installed(package)).collect()
+}
+
+/// Whether these packages can be installed here. Who may not update the lists is told so later.
+pub fn offers(packages: &[Package]) -> Result<bool> {
+    let known = || {
+        let mut names = packages.iter().map(|(package, _)| package);
+        names.all(|package| succeeds(Command::new("apt-cache").args(["show", package])))
+    };
+    if !has_apt() || known() {
+        return Ok(has_apt());
+    }
+    if !is_root() {
+        return Ok(true);
+    }
+    apt(&["update", "-q"])?;
+    Ok(known())
+}
+
+fn has_apt() -> bool {
+    succeeds(Command::new("apt-get").arg("--version"))
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {

@@ -1,19 +1,40 @@
 //! `cargo xtask setup`: what builds and tests need, installed once, and quick when all is there.
 
 mod debian;
+mod ebpf;
 
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
+use self::debian::Package;
 use crate::workspace::{cargo, run as run_command};
+
+/// What tests need, and for what.
+const TEST_PACKAGES: &[Package] = &[
+    ("bpftool", "shows what the kernel has loaded"),
+    ("ethtool", "settings of network interfaces in tests"),
+    ("g++", "builds the fuzzing engine"),
+    ("iproute2", "network namespaces and addresses in tests"),
+    ("libfixbuf-tools", "ipfixDump: a collector for TCP"),
+    ("nfdump", "nfcapd: a collector for UDP"),
+    ("pmacct", "nfacctd: a collector for UDP"),
+    ("python3-ipfix", "a collector for TCP"),
+    ("tshark", "decodes everything"),
+];
 
 /// Installs what is missing.
 pub fn run() -> Result<ExitCode> {
-    debian::install_packages()?;
+    debian::install_packages(&[ebpf::packages()?, TEST_PACKAGES].concat())?;
+    ebpf::install_linker()?;
     install_cargo_fuzz()?;
     println!("setup: everything that builds and tests need is installed");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Installs what the daemon's build alone needs.
+pub fn for_daemon() -> Result<()> {
+    ebpf::install()
 }
 
 fn install_cargo_fuzz() -> Result<()> {

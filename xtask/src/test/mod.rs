@@ -9,9 +9,9 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use crate::setup;
 use crate::step::{Report, TestOutput, Totals};
 use crate::workspace::{cargo, run as run_command, target_dir};
+use crate::{ebpf, setup};
 
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
@@ -69,9 +69,18 @@ fn format() -> Result<Totals> {
     one(cargo().args(["fmt", "--all", "--check"]))
 }
 
+/// The workspace, the daemon without its kernel path, and the programs of the kernel path.
 fn clippy() -> Result<Totals> {
-    let lint = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    one(cargo().args(lint))
+    let mut totals = one(&mut lint(&["--workspace"]))?;
+    totals += one(&mut lint(&["--package=ipfix-balancer", "--no-default-features"]))?;
+    totals += ebpf::lint().map(|()| Totals::PASSED)?;
+    Ok(totals)
+}
+
+fn lint(what: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["clippy", "--locked", "--all-targets"]).args(what).args(["--", "-D", "warnings"]);
+    command
 }
 
 fn build() -> Result<Totals> {
