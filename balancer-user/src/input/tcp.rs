@@ -274,7 +274,7 @@ mod tests {
         let text = "IPFIX_FULLFLOW_BALANCER=All\nIPFIX_FULLFLOW_BALANCER_SUB=127.0.0.1/9";
         let checked = Config::parse(Path::new("test"), text, &Environment::default()).unwrap();
         let receiver = Arc::clone(&checked.config.receivers[0]);
-        Rc::new(Shared::new(receiver, Arc::new(ReceiverStats::default()), stopping))
+        Rc::new(Shared::new(receiver, None, Arc::new(ReceiverStats::default()), stopping))
     }
 
     /// With the clock paused, time passes at once when nothing else can happen.

@@ -153,7 +153,7 @@ impl Session {
             return;
         }
         self.looks = self.looks.saturating_add(1);
-        if self.looks % PATIENCE == 0
+        if self.looks.is_multiple_of(PATIENCE)
             && let Some(words) = self.offload.maps.sessions.handover(self.index)
         {
             self.daemon.ask(words);

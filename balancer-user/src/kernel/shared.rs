@@ -26,11 +26,14 @@ const VALUE_ALIGN: usize = 8;
 /// It has no padding, every bit pattern is a value, and its size is a multiple of 4.
 pub unsafe trait Words: Copy {}
 
-// SAFETY (all four): integers and arrays of integers alone, `repr(C)`, without padding: the sizes
-// asserted in `common::maps` are the sums of their fields'.
+// SAFETY: integers and arrays of integers alone, `repr(C)`, without padding: the size asserted in
+// `common::maps` is the sum of its fields'.
 unsafe impl Words for Session {}
+// SAFETY: as for Session.
 unsafe impl Words for Domain {}
+// SAFETY: as for Session.
 unsafe impl Words for Receiver {}
+// SAFETY: as for Session.
 unsafe impl Words for Destination {}
 
 /// An array map in the daemon's memory.
@@ -40,9 +43,10 @@ pub struct SharedArray<T> {
     values: PhantomData<T>,
 }
 
-// SAFETY (both): the memory is mapped as long as the value lives, and accessed by atomic operations
-// alone, as the kernel's programs run at any time on any CPU.
+// SAFETY: the memory is mapped as long as the value lives, and accessed by atomic operations alone, as
+// the kernel's programs run at any time on any CPU.
 unsafe impl<T> Send for SharedArray<T> {}
+// SAFETY: as for Send.
 unsafe impl<T> Sync for SharedArray<T> {}
 
 impl<T: Words> SharedArray<T> {
@@ -92,7 +96,7 @@ impl<T: Words> SharedArray<T> {
     /// A place of `len` bytes within a value, aligned to 4.
     fn at(&self, index: u32, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let index = usize::try_from(index).ok().filter(|index| *index < self.len)?;
-        if offset % 4 != 0 || offset + len > size_of::<T>() {
+        if !offset.is_multiple_of(4) || offset + len > size_of::<T>() {
             return None;
         }
         // SAFETY: within the mapping, which has `len` strides; it begins at a page, and strides are

@@ -288,22 +288,24 @@ fn read_control(header: &libc::msghdr) -> ReceivedControl {
         let (level, kind) = unsafe { ((*next).cmsg_level, (*next).cmsg_type) };
         // SAFETY: as above; the data follow the header.
         let data = unsafe { libc::CMSG_DATA(next) };
-        // SAFETY (all arms): the kernel has written the option's whole value behind this header: four
-        // bytes (an int, a u32), an in_pktinfo, an in6_pktinfo. The reads need no alignment.
         match (level, kind) {
             (libc::SOL_UDP, libc::UDP_GRO) => {
-                let segment = unsafe { ptr::read_unaligned(data.cast::<libc::c_int>()) };
+                // SAFETY: the kernel has written an int behind this header.
+                let segment: libc::c_int = unsafe { ptr::read_unaligned(data.cast()) };
                 found.segment = usize::try_from(segment).ok();
             }
             (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                // SAFETY: the kernel has written a u32 behind this header.
                 found.kernel_drops = Some(unsafe { ptr::read_unaligned(data.cast::<u32>()) });
             }
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                let info = unsafe { ptr::read_unaligned(data.cast::<libc::in_pktinfo>()) };
+                // SAFETY: the kernel has written an in_pktinfo behind this header.
+                let info: libc::in_pktinfo = unsafe { ptr::read_unaligned(data.cast()) };
                 found.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
             }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let info = unsafe { ptr::read_unaligned(data.cast::<libc::in6_pktinfo>()) };
+                // SAFETY: the kernel has written an in6_pktinfo behind this header.
+                let info: libc::in6_pktinfo = unsafe { ptr::read_unaligned(data.cast()) };
                 found.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).to_canonical());
             }
             _ => {}
