@@ -65,6 +65,11 @@ impl KernelPath {
     }
 
     /// Never called.
+    pub fn comes_by_tc(&self, _: ReceiverId) -> bool {
+        match *self {}
+    }
+
+    /// Never called.
     pub async fn changed(&mut self) {
         match *self {}
     }

@@ -90,6 +90,11 @@ impl Paths {
         }
     }
 
+    /// Whether the kernel should hand datagrams over one by one, see [`KernelPath::comes_by_tc`].
+    pub fn wants_single_datagrams(&self, id: ReceiverId) -> bool {
+        matches!(&self.kernel, Some(Ok(kernel)) if kernel.comes_by_tc(id))
+    }
+
     /// Waits until the network has changed.
     pub async fn changed(&mut self) {
         match &mut self.kernel {

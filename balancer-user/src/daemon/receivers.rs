@@ -8,10 +8,10 @@ use tracing::warn;
 
 use super::{paths::Paths, status::ReceiverStatus};
 use crate::{
-    config::{Receiver, ReceiverId},
+    config::{Protocol, Receiver, ReceiverId},
     handler::Handler,
     kernel::Offload,
-    net::socket::{Listening, listen},
+    net::socket::{self, Listening, listen},
     stats::ReceiverStats,
 };
 
@@ -66,7 +66,18 @@ impl Receivers {
     /// Waits until the network has changed, and lets the kernel path follow.
     pub async fn network_changed(&mut self) {
         self.paths.changed().await;
+        self.refresh();
+    }
+
+    /// Brings the kernel path, and what the sockets do for it, in line with the network.
+    fn refresh(&mut self) {
         self.paths.refresh();
+        for running in self.running.iter().filter(|r| r.receiver.protocol == Protocol::Udp) {
+            let joined = !self.paths.wants_single_datagrams(running.receiver.id);
+            if let Err(error) = socket::join_datagrams(&running.socket, joined) {
+                warn!(receiver = %running.receiver.id, "can't set UDP_GRO: {error}");
+            }
+        }
     }
 
     /// Brings the receivers in line with `wanted`. When a socket can't be opened, nothing has
@@ -96,7 +107,7 @@ impl Receivers {
             self.running.push(start(receiver, offload, listening)?);
         }
         self.paths.forget_others();
-        self.paths.refresh();
+        self.refresh();
         self.running.sort_by_key(|running| running.receiver.id);
         Ok(changes)
     }

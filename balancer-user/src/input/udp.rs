@@ -16,7 +16,10 @@ use tokio::{
 use super::frame::{check_datagram, next_in_datagram};
 use crate::{
     handler::{Relay, Scratch, Shared},
-    net::mmsg::{self, RECEIVE_SLOTS, SLOT_LEN, Train},
+    net::{
+        barrier::wait_for_packets_in_hand,
+        mmsg::{self, RECEIVE_SLOTS, SLOT_LEN, Train},
+    },
     session::Outlook,
 };
 
@@ -208,6 +211,12 @@ impl Input {
     }
 
     fn send(&mut self, slab: &Bytes, scratch: &mut Scratch) {
+        let redefined =
+            |(relay, _): &(Rc<RefCell<Relay>>, usize)| relay.borrow_mut().must_let_pass();
+        // All are asked: each answers once.
+        if self.touched.iter().filter(|touched| redefined(touched)).count() > 0 {
+            wait_for_packets_in_hand();
+        }
         let mut planned = scratch.pending.drain(..);
         let mut taken = 0;
         for (relay, end) in &self.touched {

@@ -194,6 +194,13 @@ impl KernelPath {
         self.attach(&interfaces);
     }
 
+    /// Whether the receiver's packets come by a TC hook. There the kernel has joined datagrams already
+    /// (GRO), and programs see trains that they can't forward, unless the socket forgoes it.
+    pub fn comes_by_tc(&self, id: ReceiverId) -> bool {
+        self.served.iter().any(|served| served.id == id)
+            && self.attached.values().any(|attached| attached.hook == Hook::Tc)
+    }
+
     /// Waits until the network may have changed.
     pub async fn changed(&mut self) {
         self.changes.changed().await;

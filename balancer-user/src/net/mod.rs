@@ -1,5 +1,6 @@
 //! Sockets: opening them, and moving many datagrams a system call.
 
 pub mod affinity;
+pub mod barrier;
 pub mod mmsg;
 pub mod socket;

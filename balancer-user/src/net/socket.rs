@@ -96,7 +96,7 @@ fn open_listening(protocol: Protocol, address: SocketAddr) -> io::Result<Listeni
             capped_buffer = enlarge_receive_buffer(&socket);
             setsockopt(&socket, sockopt::RxqOvfl, &1)?;
             // Without GRO (before Linux 5.0) datagrams come one by one.
-            let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
+            let _ = join_datagrams(&socket, true);
             tell_local_address(&socket, address)?;
             socket.bind(&address.into())?;
         }
@@ -137,6 +137,11 @@ pub fn datagram_limit(socket: &impl AsFd, destination: SocketAddr) -> io::Result
     };
     let payload = usize::try_from(mtu).unwrap_or(0).saturating_sub(headers);
     Ok(payload.min(usize::from(u16::MAX) - headers))
+}
+
+/// Lets the kernel join datagrams of equal length on their way to the socket, or not.
+pub fn join_datagrams(socket: &Socket, join: bool) -> io::Result<()> {
+    Ok(setsockopt(socket, sockopt::UdpGroSegment, &join)?)
 }
 
 /// Asks for our address that each datagram was sent to. An IPv6 socket tells it of IPv4 as well.

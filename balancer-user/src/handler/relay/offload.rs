@@ -32,6 +32,12 @@ impl Relay {
         }
     }
 
+    /// Whether what the kernel path has forwarded must have left before anything more is sent: a
+    /// template was redefined that it was encoded by.
+    pub fn must_let_pass(&mut self) -> bool {
+        self.router.take_redefined() && self.kernel.is_some()
+    }
+
     /// Gives the session's state to the kernel path, if there is nothing left to do for us. To be
     /// called after everything that was routed has been sent.
     pub fn hand_over(&mut self) {

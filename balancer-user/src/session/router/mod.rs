@@ -124,6 +124,8 @@ pub struct Router {
     cursor: usize,
     /// Options records that were not kept since the last look.
     not_kept: u64,
+    /// Whether a live template was redefined since the last look.
+    redefined: bool,
 }
 
 impl Router {
@@ -138,6 +140,7 @@ impl Router {
             last_place: 0,
             cursor: start.checked_rem(destinations).unwrap_or(0),
             not_kept: 0,
+            redefined: false,
         }
     }
 
@@ -303,6 +306,12 @@ impl Router {
     /// Options records that were not kept since the last call, for want of room.
     pub fn take_not_kept(&mut self) -> u64 {
         std::mem::take(&mut self.not_kept)
+    }
+
+    /// Whether a live template was redefined since the last call: messages from before must not come
+    /// to a collector after it.
+    pub fn take_redefined(&mut self) -> bool {
+        std::mem::take(&mut self.redefined)
     }
 
     fn place(&self, domain: u32) -> Option<usize> {

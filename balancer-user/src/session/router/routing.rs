@@ -140,6 +140,7 @@ impl Routing<'_> {
         });
         self.learned = learned.unwrap_or_default();
         self.router.not_kept += u64::from(self.learned.not_kept);
+        self.router.redefined |= !self.learned.replaced.is_empty();
     }
 
     fn refresh(&mut self) {
