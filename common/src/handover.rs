@@ -18,16 +18,23 @@
 //!   waits for it: a datagram that finds it taken, by a program on another CPU, goes up.
 //!
 //! Why this is sound. *The program* changes the state only while it holds the lock and, after
-//! taking it, has seen `passed == handled` and `wanted == marked`. *The daemon* changes the state
+//! taking it, has seen `handled == passed` and `wanted == marked`. *The daemon* changes the state
 //! only after it has seen one of the two unequal, or has made it so, and after that has seen the
 //! lock free ([`Daemon::take`]). A program that takes the lock later sees the inequality: both
 //! sides write one word and then read another's, with full barriers between. The inequality lasts
 //! until the daemon ends it: the program only raises `passed`, which the daemon's `handled` trails,
 //! and it sets `marked` to `wanted` only when it has raised `passed` beyond `handled`. The daemon
 //! ends it with the store of `handled`, which is its last step, after its changes of the state and
-//! after everything that it has sent. *Order*: that store makes `handled` the number of a datagram that was
-//! handled, and all before it were handled or lost, because they come in order; so when the program
-//! finds `passed == handled` nothing is on its way.
+//! after everything that it has sent.
+//!
+//! *Between the program's reads* of `handled` and `passed` a program on another CPU may raise `passed`,
+//! for which it needs no lock, and the daemon may follow. `handled` never gets ahead of `passed`, and
+//! `passed` never goes back: so if `handled` was read first, and `passed` is equal to it later, then it
+//! was equal at the first reading too. The other way round an old `passed` may equal a new `handled`.
+//!
+//! *Order*: the store makes `handled` the number of a datagram that was handled, and all before it were
+//! handled or lost, because they come in order; so when the program finds `handled == passed` nothing
+//! is on its way.
 //!
 //! The `interleavings` test lets loom try every order of the steps, loss and all.
 
@@ -134,7 +141,8 @@ impl<W: Word> Handover<W> {
 
     #[inline(always)]
     fn is_open(&self) -> bool {
-        self.passed.load() == self.handled.load() && !self.wants_mark()
+        // `handled` first: see above.
+        self.handled.load() == self.passed.load() && self.wanted.load() == self.marked.load()
     }
 }
 
