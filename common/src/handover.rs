@@ -34,7 +34,13 @@
 //!
 //! *Order*: the store makes `handled` the number of a datagram that was handled, and all before it were
 //! handled or lost, because they come in order; so when the program finds `handled == passed` nothing
-//! is on its way.
+//! is on its way. That rests on three things. What was not counted must not be taken for counted
+//! ([`Daemon::handle`]): it would stand for one that is still on its way. When the program begins to
+//! count an observation domain, a mark has to be asked for after that: every datagram of the domain
+//! that was not counted then comes before the mark. And a mark tells of those before it only if what was
+//! counted comes up in the order of its numbers, as it does from one CPU. If two CPUs send a session's
+//! datagrams up at once, and these change places on their way, then one that was counted before the
+//! marked one may be overtaken once. The state is only one's at a time even then.
 //!
 //! The `interleavings` test lets loom try every order of the steps, loss and all.
 
@@ -194,18 +200,22 @@ impl Daemon {
 
     /// Takes note of a datagram that is being handled: `counted` tells whether the program must
     /// have counted it, `is_marked` whether it is the one whose first bytes were noted.
+    ///
+    /// Not counted are the datagrams of a domain that the program did not know when this was called
+    /// last, and those that came over an interface where the program is not. Only for the state's
+    /// owner; a new domain is to be made known to the program after [`Daemon::take`] and before this.
     pub fn handle<W: Word>(
         &mut self,
         words: &Handover<W>,
         counted: bool,
         is_marked: impl FnOnce() -> bool,
     ) {
-        if self.in_step {
-            if counted {
-                self.handled = self.handled.wrapping_add(1);
-            } else {
-                self.ask(words);
-            }
+        if !counted {
+            // Even where a mark is awaited: behind the message that got it more may have come up
+            // that was not counted, and will look as if it had been.
+            self.ask(words);
+        } else if self.in_step {
+            self.handled = self.handled.wrapping_add(1);
         } else if words.marked.load() == self.wanted && is_marked() {
             self.handled = words.mark_number.load();
             self.in_step = true;
