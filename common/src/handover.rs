@@ -42,7 +42,7 @@
 //! datagrams up at once, and these change places on their way, then one that was counted before the
 //! marked one may be overtaken once. The state is only one's at a time even then.
 //!
-//! The `interleavings` test lets loom try every order of the steps, loss and all.
+//! The `interleavings` test tries every order of the steps, loss and all.
 
 #[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::Ordering::SeqCst;
@@ -153,7 +153,7 @@ impl<W: Word> Handover<W> {
 }
 
 /// The daemon's side of a session's hand-over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Daemon {
     /// Number of the last datagram handled.
     handled: u32,
