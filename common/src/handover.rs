@@ -56,8 +56,8 @@ pub trait Word {
     fn store(&self, value: u32);
     /// Writes, and tells what was there.
     fn swap(&self, value: u32) -> u32;
-    /// Adds one, and tells the sum.
-    fn increment(&self) -> u32;
+    /// Adds, and tells the sum.
+    fn add(&self, count: u32) -> u32;
 }
 
 #[cfg(not(target_arch = "bpf"))]
@@ -74,8 +74,8 @@ impl Word for core::sync::atomic::AtomicU32 {
         self.swap(value, SeqCst)
     }
 
-    fn increment(&self) -> u32 {
-        self.fetch_add(1, SeqCst).wrapping_add(1)
+    fn add(&self, count: u32) -> u32 {
+        self.fetch_add(count, SeqCst).wrapping_add(count)
     }
 }
 
@@ -124,11 +124,11 @@ impl<W: Word> Handover<W> {
         self.lock.store(0);
     }
 
-    /// Program: counts a datagram that it is about to send up. With the lock held, and a mark
-    /// wanted, `note` is to write down the datagram's first bytes.
+    /// Program: counts the datagrams of a packet that it is about to send up. With the lock held, and
+    /// a mark wanted, `note` is to write down the first bytes of a packet of one datagram.
     #[inline(always)]
-    pub fn pass(&self, locked: bool, note: impl FnOnce() -> bool) {
-        let number = self.passed.increment();
+    pub fn pass(&self, datagrams: u32, locked: bool, note: impl FnOnce() -> bool) {
+        let number = self.passed.add(datagrams);
         if !locked {
             return;
         }

@@ -29,7 +29,7 @@ const MAX_SETS: usize = 64;
 #[derive(Clone, Copy)]
 pub struct Hook {
     /// Datagrams in the packet (GSO, GRO).
-    pub segments: u64,
+    pub segments: u32,
     /// Whether an incomplete checksum is completed after us. If not, it has to be looked for.
     pub completes_checksums: bool,
     /// Whether the work can be moved to another CPU from here.
@@ -105,7 +105,7 @@ pub fn steer(view: &View, headers: &Headers, hook: Hook) -> Verdict {
         return verdict;
     }
     let fit = packet.inspect(hook);
-    let handover = packet.handover();
+    let handover = handover(packet.session);
     let entry = handover.enter();
     let outcome = match (fit, entry) {
         (Err(reason), _) => Err(reason),
@@ -114,13 +114,22 @@ pub fn steer(view: &View, headers: &Headers, hook: Hook) -> Verdict {
         (Ok(()), Entry::Open) => packet.plan(&mut verdict),
     };
     if outcome.is_err() {
-        handover.pass(entry != Entry::Busy, || fit.is_ok() && packet.note());
+        handover.pass(hook.segments, entry != Entry::Busy, || fit.is_ok() && packet.note());
     }
     if entry != Entry::Busy {
         handover.leave();
     }
     packet.count(outcome, verdict.action, hook.segments);
     verdict
+}
+
+/// Counts a packet that was to be forwarded and goes up all the same, untouched.
+#[inline(always)]
+pub fn refused(verdict: &Verdict) {
+    if let Some(session) = SESSIONS.get_ptr_mut(verdict.session) {
+        handover(session).pass(1, false, || false);
+        count::passed_up(verdict.receiver, PassUp::Refused, 1);
+    }
 }
 
 /// A packet of a known session.
@@ -175,20 +184,13 @@ impl<'a> Packet<'a> {
         (cpu != ANY_CPU && cpu != here).then_some(cpu)
     }
 
-    #[inline(always)]
-    fn handover(&self) -> &Handover<MapWord> {
-        // SAFETY: the value of a map. `MapWord` is a transparent `UnsafeCell<u32>`: the layout is the
-        // same, and it may change while there is a reference.
-        unsafe { &*(&raw const (*self.session).handover).cast::<Handover<MapWord>>() }
-    }
-
     /// What becomes of flow data while more is on its way up: it follows, unless the daemon can't
     /// keep up and has shut the way. A message to be marked goes up all the same: without it the way
     /// would stay shut.
     #[inline(always)]
     fn wait(&self, verdict: &mut Verdict) -> Result<(), PassUp> {
         // SAFETY: the value of a map, a word that the daemon changes as a whole.
-        if unsafe { (*self.session).shut } == 0 || self.handover().wants_mark() {
+        if unsafe { (*self.session).shut } == 0 || handover(self.session).wants_mark() {
             return Err(PassUp::Pending);
         }
         verdict.action = Action::Drop;
@@ -196,9 +198,9 @@ impl<'a> Packet<'a> {
     }
 
     #[inline(always)]
-    fn count(&self, outcome: Result<(), PassUp>, action: Action, segments: u64) {
+    fn count(&self, outcome: Result<(), PassUp>, action: Action, segments: u32) {
         match outcome {
-            Err(reason) => count::passed_up(self.receiver_index, reason, segments),
+            Err(reason) => count::passed_up(self.receiver_index, reason, segments.into()),
             Ok(()) if action == Action::Drop => count::overload(self.receiver_index),
             Ok(()) => count::forwarded(self.receiver_index, self.headers.message_len() as u64),
         }
@@ -369,6 +371,13 @@ impl Headers {
     }
 }
 
+#[inline(always)]
+fn handover<'a>(session: *const Session) -> &'a Handover<MapWord> {
+    // SAFETY: the value of a map, which lives as long as the program runs. `MapWord` is a transparent
+    // `UnsafeCell<u32>`: the layout is the same, and it may change while there is a reference.
+    unsafe { &*(&raw const (*session).handover).cast::<Handover<MapWord>>() }
+}
+
 /// The way to a destination of a receiver: of its two places the one in use.
 #[inline(always)]
 pub fn way(receiver: *const Receiver, index: u32, destination: u32) -> Option<*const Destination> {
@@ -390,7 +399,7 @@ pub fn source(session: *const Session, destination: u32) -> *const Source {
 
 /// Counts a packet for a receiver that does not know its session.
 #[inline(always)]
-fn unknown(flow: &Flow, segments: u64) {
+fn unknown(flow: &Flow, segments: u32) {
     let mut listener =
         Listener { address: flow.destination, port: flow.destination_port, zeros: 0 };
     // SAFETY: the value is a number that the daemon writes once, when it adds the element.
@@ -400,6 +409,6 @@ fn unknown(flow: &Flow, segments: u64) {
         receiver = unsafe { LISTENERS.get(&listener) };
     }
     if let Some(receiver) = receiver {
-        count::passed_up(*receiver, PassUp::UnknownSession, segments);
+        count::passed_up(*receiver, PassUp::UnknownSession, segments.into());
     }
 }

@@ -36,7 +36,7 @@ fn serve(ctx: &TcContext) -> Option<i32> {
     // SAFETY: the context is the program's own.
     let (segments, ingress) = unsafe { ((*ctx.skb.skb).gso_segs, (*ctx.skb.skb).ingress_ifindex) };
     let hook = Hook {
-        segments: u64::from(segments).max(1),
+        segments: segments.max(1),
         completes_checksums: true,
         can_move: false,
         // What goes out has not come in.
@@ -47,11 +47,12 @@ fn serve(ctx: &TcContext) -> Option<i32> {
         return None;
     }
     match verdict.action {
-        Action::One => {
-            make_ours(ctx, &headers, verdict.way, Some(verdict.number))?;
-            Some(send(verdict.way))
-        }
-        Action::Everyone => replicate(ctx, &headers, &verdict),
+        // A packet that has been given its turn can't go up any more.
+        Action::One => Some(
+            make_ours(ctx, &headers, verdict.way, Some(verdict.number))
+                .map_or(TC_ACT_SHOT, |()| send(verdict.way)),
+        ),
+        Action::Everyone => Some(replicate(ctx, &headers, &verdict).unwrap_or(TC_ACT_SHOT)),
         Action::Drop => Some(TC_ACT_SHOT),
         Action::Stack | Action::Move => None,
     }

@@ -34,9 +34,9 @@ impl Word for MapWord {
     }
 
     #[inline(always)]
-    fn increment(&self) -> u32 {
+    fn add(&self, count: u32) -> u32 {
         // SAFETY: see above. With the ordering Relaxed the compiler drops the result.
-        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::AcqRel }>(self.0.get(), 1) }
-            .wrapping_add(1)
+        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::AcqRel }>(self.0.get(), count) }
+            .wrapping_add(count)
     }
 }

@@ -9,17 +9,14 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use common::{
-    maps::{FROM_XDP, MAX_DESTINATIONS, Receiver},
-    reason::PassUp,
-};
+use common::maps::{FROM_XDP, MAX_DESTINATIONS, Receiver};
 
 use super::{
     count,
     maps::{BROADCASTS, COPIES, CPUS, Copies, PACKETS, RECEIVERS, SESSIONS},
     packet::{ETHERNET_LEN, Form, Headers, View},
     rewrite::rewrite_all,
-    steer::{Action, Hook, Verdict, Way, source, steer, way},
+    steer::{Action, Hook, Verdict, Way, refused, source, steer, way},
 };
 
 /// What a packet's copies are told by the original, in the metadata before it.
@@ -59,7 +56,13 @@ fn serve(ctx: &XdpContext, can_move: bool) -> u32 {
     match verdict.action {
         Action::Stack => XDP_PASS,
         Action::Drop => XDP_DROP,
-        Action::Move => CPUS.redirect(verdict.cpu, XDP_PASS.into()).unwrap_or(XDP_PASS),
+        Action::Move => match CPUS.redirect(verdict.cpu, XDP_PASS.into()) {
+            Ok(action) => action,
+            Err(_) => {
+                refused(&verdict);
+                XDP_PASS
+            }
+        },
         Action::One => send(ctx, &view, &headers, &verdict).unwrap_or(XDP_ABORTED),
         Action::Everyone => replicate(ctx, &headers, &verdict),
     }
@@ -91,7 +94,7 @@ fn replicate(ctx: &XdpContext, headers: &Headers, verdict: &Verdict) -> u32 {
     // SAFETY: the helper checks what it is given; no pointer into the packet from before is used.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<Note>() as i32)) } != 0 {
         // A driver without metadata. The packet is as it was.
-        count::passed_up(verdict.receiver, PassUp::Refused, 1);
+        refused(verdict);
         return XDP_PASS;
     }
     if annotate(ctx, verdict).and_then(|()| strip_tag(ctx, headers)).is_none() {

@@ -23,7 +23,7 @@ pub fn serve(steps: &Steps, id: Id) {
         let state = steps.step(Step::Open(Place::State));
         steps.step(Step::Close(Place::State, Some(append(state, id))));
     } else {
-        words.pass(entry != Entry::Busy, || fits && note(steps, id));
+        words.pass(1, entry != Entry::Busy, || fits && note(steps, id));
     }
     if entry != Entry::Busy {
         words.leave();

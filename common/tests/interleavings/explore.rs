@@ -322,7 +322,7 @@ impl Word for PlainWord {
         self.0.replace(value)
     }
 
-    fn increment(&self) -> u32 {
+    fn add(&self, count: u32) -> u32 {
         self.0.set(self.0.get().wrapping_add(1));
         self.0.get()
     }
@@ -340,7 +340,7 @@ fn goes_straight(words: &Handover<PlainWord>, daemon: &mut Daemon) -> bool {
     let entry = words.enter();
     let mut is_marked = false;
     if entry != Entry::Open {
-        words.pass(entry != Entry::Busy, || {
+        words.pass(1, entry != Entry::Busy, || {
             is_marked = true;
             true
         });

@@ -144,7 +144,7 @@ impl Word for SteppedWord<'_, '_> {
         self.step(Step::Swap(self.field, value))
     }
 
-    fn increment(&self) -> u32 {
+    fn add(&self, count: u32) -> u32 {
         self.step(Step::Increment(self.field))
     }
 }
