@@ -26,12 +26,16 @@ pub struct Dissection {
 
 /// Has `tshark` dissect messages, each as a datagram of one session.
 pub fn tshark(messages: &[Vec<u8>]) -> Result<Dissection> {
-    let file = tempfile::Builder::new().suffix(".pcap").tempfile()?;
-    std::fs::write(file.path(), pcap::from_udp_payloads(messages, PORT)?)?;
+    let folder = tempfile::Builder::new().prefix("ipfix-tshark-").tempdir()?;
+    let file = folder.path().join("messages.pcap");
+    std::fs::write(&file, pcap::from_udp_payloads(messages, PORT)?)?;
     let mut command = Command::new(program("tshark", "tshark")?);
-    // No name resolution, no configuration of whoever runs the test.
+    // No configuration of whoever runs the test; and no common place, which two that run at the
+    // same time would both want to make.
+    command.env("WIRESHARK_CONFIG_DIR", folder.path());
+    // No name resolution.
     command.args(["-n", "-C", "Default", "-d", &format!("udp.port=={PORT},cflow"), "-V", "-r"]);
-    let outcome = outcome(command.arg(file.path()))?;
+    let outcome = outcome(command.arg(&file))?;
     ensure!(outcome.code == 0, "tshark: {}", outcome.stderr);
     Ok(count(&outcome.stdout))
 }
