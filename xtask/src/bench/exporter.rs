@@ -15,7 +15,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::message::{Batch, Sizes, now, template};
 use super::page::{Count, EXPORTER, Page, Part, Phase};
-use super::{Protocol, parts, sys};
+use super::{Protocol, sys};
+use crate::process;
 
 /// Messages per write on TCP: 180 kB.
 const TCP_BATCH: usize = 128;
@@ -46,7 +47,7 @@ pub struct Args {
 
 /// Sends until the phase says stop.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    parts::raise_open_files()?;
+    process::raise_open_files()?;
     let page = Page::open(&args.page)?;
     let part = page.part(EXPORTER)?;
     let count = if args.protocol == Protocol::Tcp { TCP_BATCH } else { UDP_BATCH };

@@ -3,17 +3,10 @@
 use std::net::UdpSocket;
 
 use anyhow::Result;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 
 /// Receive buffer of every UDP socket of the bench; the system may grant less.
 const RECEIVE_BUFFER: usize = 4 << 20;
-
-/// As many open files as the system lets us have.
-pub fn raise_open_files() -> Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
-}
 
 /// Gives a socket the bench's receive buffer.
 pub fn set_receive_buffer(socket: &UdpSocket) -> Result<()> {

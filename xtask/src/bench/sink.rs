@@ -17,6 +17,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::message::{OVERHEAD, RECORD_LEN, SEQUENCE_AT, STAMP_AT, TEMPLATE_SET, now};
 use super::page::{Count, Page, Part, Phase};
 use super::{Protocol, parts, sys};
+use crate::process;
 
 /// How long to wait for input before looking at the phase again.
 const IDLE: Duration = Duration::from_millis(20);
@@ -42,7 +43,7 @@ pub struct Args {
 
 /// Takes input until the phase says so and nothing more comes.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    parts::raise_open_files()?;
+    process::raise_open_files()?;
     let page = Page::open(&args.page)?;
     let part = page.part(args.place)?;
     let mut tally = Tally { times: args.times.is_some().then(Vec::new), ..Tally::default() };

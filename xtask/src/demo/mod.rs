@@ -17,7 +17,7 @@ use ipfix_balancer_tests::collector::Protocol;
 use self::captures::Capture;
 use self::receiver::{Kind, Receiver};
 use self::table::Table;
-use crate::process::{Placement, Process, wait_until};
+use crate::process::{Placement, Process, raise_open_files, wait_until};
 use crate::workspace::{cargo, run as run_command, target_dir};
 use crate::{daemon, interrupt, setup};
 
@@ -44,6 +44,8 @@ pub struct Args {
 /// Runs the demo and says whether the balancer did what it has to.
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::install()?;
+    // Each UDP session of a long demo keeps its socket.
+    raise_open_files()?;
     let captures = captures::load()?;
     let program = build()?;
     let mut receivers = Vec::new();

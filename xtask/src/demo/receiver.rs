@@ -66,16 +66,23 @@ impl Receiver {
 
     /// Replays one capture after another, each in a session of its own, until the time is over.
     pub fn export(&self, captures: &[Capture], until: Instant) -> Result<()> {
+        // Sockets stay open: a source port that came again would be a session that is not new.
+        let mut sources = Vec::new();
         for (place, capture) in captures.iter().enumerate().cycle() {
             if Instant::now() >= until || interrupt::requested() {
                 break;
             }
-            self.replay(place, capture)?;
+            self.replay(place, capture, &mut sources)?;
         }
         Ok(())
     }
 
-    fn replay(&self, place: usize, capture: &Capture) -> Result<()> {
+    fn replay(
+        &self,
+        place: usize,
+        capture: &Capture,
+        sources: &mut Vec<UdpExporter>,
+    ) -> Result<()> {
         let sessions = {
             let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
             sent.push(place);
@@ -96,6 +103,7 @@ impl Receiver {
                     exporter.send(message)?;
                     sleep(PAUSE);
                 }
+                sources.push(exporter);
             }
         }
         // One session after another: so each collector's n-th session is the n-th exporter's.
