@@ -18,6 +18,9 @@ const LOG_LINES: usize = 8;
 /// What kept the kernel path from being set up.
 #[derive(Debug, Error)]
 pub enum LoadError {
+    /// Another kind of machine.
+    #[error("the kernel path is made for x86-64")]
+    Architecture,
     /// The pins' file system.
     #[error("can't use /sys/fs/bpf for pins: {0}")]
     Pins(#[source] io::Error),

@@ -34,6 +34,10 @@ use crate::{
 /// Packets that may wait for a receiver's own CPU.
 const CPU_QUEUE: u32 = 2048;
 
+/// What the protocol between programs and daemon has been shown to be sound on: reads of a program
+/// are ordered there as they are written.
+const SOUND: bool = cfg!(target_arch = "x86_64");
+
 /// The kernel path of this daemon.
 pub struct KernelPath {
     programs: Programs,
@@ -68,6 +72,9 @@ impl KernelPath {
     /// Loads the programs of the balancer with this configuration file, or takes over what a daemon
     /// before has left.
     pub fn start(config: &Path) -> Result<KernelPath, LoadError> {
+        if !SOUND {
+            return Err(LoadError::Architecture);
+        }
         let pins = Pins::of(config);
         let found = pins.prepare().map_err(LoadError::Pins)?;
         KernelPath::load(&pins, found).map_err(|error| {
@@ -247,8 +254,13 @@ impl KernelPath {
     fn attach(&mut self, interfaces: &[Interface]) {
         let xdp = self.served.iter().flat_map(|served| &served.ways).all(Way::takes_xdp);
         let mut wanted = BTreeMap::new();
-        for interface in interfaces.iter().filter(|interface| interface.up) {
-            if self.served.iter().any(|served| served.listens_on(interface)) {
+        let listened = |interface: &Interface| {
+            interface.up && self.served.iter().any(|served| served.listens_on(interface))
+        };
+        for interface in interfaces.iter().filter(|interface| listened(interface)) {
+            // What has gone by the program below would be counted twice.
+            let lower = interfaces.iter().find(|lower| Some(lower.index) == interface.lower);
+            if !lower.is_some_and(listened) {
                 wanted.insert(
                     interface.name.clone(),
                     (interface.index, first_choice(interface, xdp)),

@@ -32,6 +32,8 @@ pub struct Interface {
     pub up: bool,
     /// `loopback`, `vlan`, `bridge`, `veth`, ...; plain hardware has no kind.
     pub kind: Option<String>,
+    /// The interface of this namespace that it stands on: a VLAN's.
+    pub lower: Option<u32>,
     /// The host's addresses on it.
     pub addresses: Vec<IpAddr>,
     /// What its driver can do; unknown before Linux 6.3.
@@ -69,6 +71,8 @@ pub(super) struct Link {
     pub up: bool,
     pub loopback: bool,
     kind: Option<String>,
+    /// A veth's is its peer, which may be elsewhere.
+    linked: Option<u32>,
 }
 
 impl Link {
@@ -92,6 +96,7 @@ impl Link {
             up: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
             loopback,
             kind: loopback.then(|| "loopback".to_owned()),
+            linked: None,
         };
         let attributes = answer.get(header.buffer_len()..).unwrap_or_default();
         for attribute in NlasIterator::new(attributes) {
@@ -99,6 +104,7 @@ impl Link {
             match LinkAttribute::parse_with_param(&attribute?, AddressFamily::Unspec) {
                 Ok(LinkAttribute::IfName(name)) => link.name = name,
                 Ok(LinkAttribute::Mtu(mtu)) => link.mtu = mtu,
+                Ok(LinkAttribute::Link(index)) => link.linked = Some(index),
                 Ok(LinkAttribute::Address(mac))
                     if header.link_layer_type == LinkLayerType::Ether =>
                 {
@@ -128,12 +134,14 @@ pub(super) fn list(
     let mut interfaces = Vec::new();
     for answer in route.dump(RouteNetlinkMessage::GetLink(request()))? {
         let link = Link::parse(&answer)?;
+        let is_pair = link.kind.as_deref() == Some("veth");
         interfaces.push(Interface {
             index: link.index,
             name: link.name,
             mac: link.mac,
             mtu: link.mtu,
             up: link.up,
+            lower: link.linked.filter(|_| !is_pair),
             kind: link.kind,
             addresses: addresses.remove(&link.index).unwrap_or_default(),
             xdp: features.as_ref().and_then(|features| features.get(&link.index).copied()),
