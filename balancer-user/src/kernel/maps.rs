@@ -7,7 +7,10 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{ArrayOfMaps, CpuMap, DevMap, HashMap, Map, MapData, MapError, PerCpuArray},
+    maps::{
+        ArrayOfMaps, CpuMap, DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
+    },
+    util::nr_cpus,
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_DEVMAP;
 use common::{
@@ -131,6 +134,33 @@ impl ControlMaps {
         Ok(self.broadcasts.set(receiver, &devices, 0)?)
     }
 
+    /// Begins to count anew for a receiver.
+    pub fn reset_counters(&mut self, receiver: u32) -> Result<(), LoadError> {
+        let cpus = nr_cpus().map_err(|(_, error)| LoadError::Shared(error))?;
+        let zeros = PerCpuValues::try_from(vec![[0; ReceiverCounters::LEN]; cpus])?;
+        self.receiver_counters.set(receiver, zeros, 0)?;
+        self.set_destination_counters(receiver, &[])
+    }
+
+    /// Lets the destinations of a receiver go on from these counts, and others from nothing. No
+    /// program may be counting for it.
+    pub fn set_destination_counters(
+        &mut self,
+        receiver: u32,
+        counts: &[DestinationWords],
+    ) -> Result<(), LoadError> {
+        let cpus = nr_cpus().map_err(|(_, error)| LoadError::Shared(error))?;
+        for destination in 0..MAX_DESTINATIONS {
+            let mut values = vec![DestinationWords::default(); cpus];
+            if let (Some(first), Some(count)) = (values.first_mut(), counts.get(destination)) {
+                *first = *count;
+            }
+            let key = destination_key(receiver, destination);
+            self.destination_counters.set(key, PerCpuValues::try_from(values)?, 0)?;
+        }
+        Ok(())
+    }
+
     /// What the programs have counted for a receiver, over all CPUs.
     pub fn receiver_counters(&self, receiver: u32) -> ReceiverWords {
         let values = self.receiver_counters.get(&receiver, 0);
@@ -138,11 +168,15 @@ impl ControlMaps {
     }
 
     /// Messages and bytes that the programs have sent to a destination, over all CPUs.
-    pub fn destination_counters(&self, receiver: u32, destination: u32) -> DestinationWords {
-        let row = u32::try_from(MAX_DESTINATIONS).unwrap_or(0);
-        let values = self.destination_counters.get(&(receiver * row + destination), 0);
+    pub fn destination_counters(&self, receiver: u32, destination: usize) -> DestinationWords {
+        let values = self.destination_counters.get(&destination_key(receiver, destination), 0);
         values.map(|values| sum(values.iter())).unwrap_or_default()
     }
+}
+
+fn destination_key(receiver: u32, destination: usize) -> u32 {
+    let number = |value: usize| u32::try_from(value).unwrap_or(0);
+    receiver * number(MAX_DESTINATIONS) + number(destination)
 }
 
 /// The bytes of a [`Flow`].

@@ -130,8 +130,16 @@ impl KernelPath {
         row.mode = if receiver.mode == Mode::All { ALL } else { ROUND_ROBIN };
         row.destinations = u32::try_from(collectors.len()).unwrap_or(0);
         row.cpu = cpu(receiver);
-        if !left && old.is_none() {
-            self.evict(index);
+        match old.and_then(|at| self.served.get(at)) {
+            Some(served) => {
+                let counts = self.counts_for(served, collectors);
+                self.control.set_destination_counters(index, &counts)?;
+            }
+            None if left => {}
+            None => {
+                self.evict(index);
+                self.control.reset_counters(index)?;
+            }
         }
         self.maps.receivers.store(index, &row);
         if !stays {
@@ -220,7 +228,7 @@ impl KernelPath {
         let [messages, bytes, overload, ..] = counters;
         let passed_up = counters.get(ReceiverCounters::FIRST_PASS_UP..).unwrap_or_default();
         let passed_up = PassUp::ALL.into_iter().zip(passed_up.iter().copied());
-        let destinations = (0..).zip(&served.ways).map(|(destination, _)| {
+        let destinations = (0..served.ways.len()).map(|destination| {
             let [messages, bytes] = self.control.destination_counters(served.index, destination);
             (messages, bytes)
         });
@@ -338,6 +346,15 @@ impl KernelPath {
         let offload = Offload { maps: Arc::clone(&self.maps), receiver: index, port: 0 };
         let collectors: Vec<_> = collectors.iter().copied().map(Some).collect();
         offload.leads_to(&collectors)
+    }
+
+    /// What was counted so far for those of `collectors` that the receiver has already.
+    fn counts_for(&self, served: &Served, collectors: &[SocketAddr]) -> Vec<[u64; 2]> {
+        let count = |collector: &SocketAddr| {
+            let place = served.ways.iter().position(|way| way.collector == *collector);
+            place.map_or([0; 2], |place| self.control.destination_counters(served.index, place))
+        };
+        collectors.iter().map(count).collect()
     }
 
     /// Takes all sessions of a receiver out of the maps.
