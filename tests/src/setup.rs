@@ -41,9 +41,15 @@ impl Setup {
 
     /// These collectors, and a receiver on a free port of an address.
     pub fn with(mode: Mode, input: (Protocol, IpAddr), collectors: Vec<Collector>) -> Result<Self> {
-        let receiver = Receiver::new(mode, input.0, free_address(input.1)?).to(&collectors);
+        Self::serving(Receiver::new(mode, input.0, free_address(input.1)?), collectors)
+    }
+
+    /// This receiver, which sends to these collectors.
+    pub fn serving(receiver: Receiver, collectors: Vec<Collector>) -> Result<Self> {
+        let receiver = receiver.to(&collectors);
         let daemon = Daemon::start(std::slice::from_ref(&receiver))?;
-        Ok(Self { daemon, receiver, collectors, input: input.0 })
+        let input = receiver.protocol();
+        Ok(Self { daemon, receiver, collectors, input })
     }
 
     /// In a lab: the daemon in the balancer's namespace, and a collector in each collector's.

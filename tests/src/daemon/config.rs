@@ -88,6 +88,11 @@ impl Receiver {
         self.listen
     }
 
+    /// What exporters send it.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     fn lines(&self) -> Vec<(String, String)> {
         let destinations: Vec<_> = self.destinations.iter().map(destination).collect();
         let mut lines = vec![

@@ -45,6 +45,21 @@ impl ReceiverStatus {
         number(&self.0, "kernel_messages")
     }
 
+    /// `kernel` or `userspace`, and why.
+    pub fn path(&self) -> (String, String) {
+        (text(&self.0, "path"), text(&self.0, "path_reason"))
+    }
+
+    /// Datagrams that the kernel path sent up for `reason`.
+    pub fn passed_up(&self, reason: &str) -> u64 {
+        self.0.get("passed_up").map_or(0, |counts| number(counts, reason))
+    }
+
+    /// Datagrams that the kernel path sent up for any reason.
+    pub fn passed_up_in_all(&self) -> u64 {
+        sum(&self.0, "passed_up")
+    }
+
     /// What was dropped, refused or closed for `reason`.
     pub fn dropped(&self, reason: &str) -> u64 {
         dropped(&self.0, reason)
@@ -52,7 +67,7 @@ impl ReceiverStatus {
 
     /// What was dropped for any reason.
     pub fn dropped_in_all(&self) -> u64 {
-        dropped_in_all(&self.0)
+        sum(&self.0, "dropped")
     }
 
     /// The destinations in the configuration's order.
@@ -70,12 +85,17 @@ impl ReceiverStatus {
 impl DestinationStatus {
     /// `idle`, `connecting`, `up`, `partly` or `down`.
     pub fn state(&self) -> String {
-        self.0.get("state").and_then(Value::as_str).unwrap_or_default().to_owned()
+        text(&self.0, "state")
     }
 
     /// Messages sent.
     pub fn messages(&self) -> u64 {
         number(&self.0, "messages")
+    }
+
+    /// Messages sent by the kernel path; [`DestinationStatus::messages`] has them as well.
+    pub fn kernel_messages(&self) -> u64 {
+        number(&self.0, "kernel_messages")
     }
 
     /// Octets that wait in memory.
@@ -90,7 +110,7 @@ impl DestinationStatus {
 
     /// What was dropped for any reason.
     pub fn dropped_in_all(&self) -> u64 {
-        dropped_in_all(&self.0)
+        sum(&self.0, "dropped")
     }
 }
 
@@ -102,7 +122,11 @@ fn dropped(value: &Value, reason: &str) -> u64 {
     value.get("dropped").map_or(0, |counts| number(counts, reason))
 }
 
-fn dropped_in_all(value: &Value) -> u64 {
-    let counts = value.get("dropped").and_then(Value::as_object);
+fn text(value: &Value, field: &str) -> String {
+    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn sum(value: &Value, field: &str) -> u64 {
+    let counts = value.get(field).and_then(Value::as_object);
     counts.into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
 }

@@ -1,8 +1,11 @@
 //! A UDP exporter session.
 
+use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::poll;
 
@@ -40,6 +43,23 @@ impl UdpExporter {
     /// dozens use [`UdpExporter::send_paced`].
     pub fn send_all<M: AsRef<[u8]>>(&self, datagrams: &[M]) -> Result<()> {
         datagrams.iter().try_for_each(|datagram| self.send(datagram.as_ref()))
+    }
+
+    /// Sends datagrams of equal length, of which the last may be shorter, in one system call as one
+    /// packet that the kernel has to cut (GSO).
+    pub fn send_segments<M: AsRef<[u8]>>(&self, datagrams: &[M]) -> Result<()> {
+        let bytes: Vec<u8> = datagrams.iter().flat_map(AsRef::as_ref).copied().collect();
+        let segment = u16::try_from(datagrams.first().map_or(0, |first| first.as_ref().len()))?;
+        let sent = sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(&bytes)],
+            &[ControlMessage::UdpGsoSegments(&segment)],
+            MsgFlags::empty(),
+            None,
+        )
+        .context("send segments to the balancer")?;
+        ensure!(sent == bytes.len(), "segments were cut");
+        Ok(())
     }
 
     /// Sends datagrams in groups of `group`, and the next group only once `arrived` says that as

@@ -1,0 +1,6 @@
+//! The kernel path end to end: what arrives is what arrives through userspace, and it was the
+//! programs that forwarded it. Every test looks at that, as one that runs in userspace without
+//! anybody noticing says nothing.
+
+mod forwarding;
+mod scene;
