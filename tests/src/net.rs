@@ -1,14 +1,15 @@
 //! Free ports on loopback, each given out once.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::lab;
+use crate::{lab, poll};
 
 /// IPv4 loopback.
 pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -18,6 +19,9 @@ pub const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// Below the range that the kernel takes outgoing ports from, so that no connection of a test
 /// that runs at the same time can sit on the port.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// How long a started process may keep copies of this one's sockets, see [`bind`].
+const LINGER: Duration = Duration::from_secs(5);
 
 /// One abstract unix socket a port: a reservation that other test processes see, and that the
 /// kernel gives back when this process ends, however it ends.
@@ -44,6 +48,16 @@ pub fn free_port(ip: IpAddr) -> Result<u16> {
 /// A free address on `ip`; see [`free_port`].
 pub fn free_address(ip: IpAddr) -> Result<SocketAddr> {
     Ok(SocketAddr::new(ip, free_port(ip)?))
+}
+
+/// Binds to a port that is free. A process that is being started elsewhere in this one has copies of
+/// all sockets for a moment, also of those by which [`free_port`] looked: they are waited for.
+pub(crate) fn bind<T>(mut attempt: impl FnMut() -> io::Result<T>) -> Result<T> {
+    let bound = poll::until(LINGER, "nobody has the port", || match attempt() {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+        result => Some(result),
+    });
+    Ok(bound??)
 }
 
 trait CycleFrom {

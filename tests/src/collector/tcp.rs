@@ -11,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::store::Key;
 use super::{Manners, Reading, Store, TICK};
+use crate::net;
 
 /// The smallest that Linux grants, so that a collector that does not read blocks soon.
 const SMALL_BUFFER: usize = 2_048;
@@ -23,7 +24,8 @@ pub(super) fn listen(
     store: Arc<Store>,
     stop: Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>> {
-    let listener = bind(address, manners).with_context(|| format!("listen on {address} tcp"))?;
+    let bound = net::bind(|| bind(address, manners));
+    let listener = bound.with_context(|| format!("listen on {address} tcp"))?;
     Ok(std::thread::spawn(move || accept(&listener, manners, &store, &stop)))
 }
 

@@ -11,6 +11,7 @@ use socket2::SockRef;
 
 use super::store::Key;
 use super::{Manners, Reading, Store, TICK};
+use crate::net;
 
 const LARGEST: usize = 65_536;
 const BUFFER: usize = 8 * 1024 * 1024;
@@ -21,7 +22,8 @@ pub(super) fn listen(
     store: Arc<Store>,
     stop: Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>> {
-    let socket = UdpSocket::bind(address).with_context(|| format!("listen on {address} udp"))?;
+    let bound = net::bind(|| UdpSocket::bind(address));
+    let socket = bound.with_context(|| format!("listen on {address} udp"))?;
     // Capped by net.core.rmem_max, without an error.
     SockRef::from(&socket).set_recv_buffer_size(BUFFER)?;
     socket.set_read_timeout(Some(TICK))?;
