@@ -4,3 +4,4 @@
 
 mod forwarding;
 mod scene;
+mod templates;

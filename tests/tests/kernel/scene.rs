@@ -14,7 +14,7 @@ use ipfix_balancer_tests::net::free_address;
 use ipfix_balancer_tests::setup::Setup;
 use ipfix_balancer_tests::{poll, wire};
 
-/// Messages on their way beyond which a sender waits: a veth interface holds 256.
+/// A veth interface holds 256 messages.
 const WINDOW: usize = 128;
 /// Messages after which a session must have been handed to the kernel.
 const PATIENCE: usize = 100;
@@ -25,6 +25,8 @@ pub struct Scene<'a> {
     pub lab: &'a Lab,
     /// The daemon, its receiver, and the collectors.
     pub setup: Setup,
+    /// Messages on their way beyond which a sender waits until half of them have arrived.
+    pub window: usize,
     mode: Mode,
     /// Messages that must have arrived, copies included, once everything has.
     due: Cell<usize>,
@@ -55,7 +57,7 @@ impl<'a> Scene<'a> {
             let receiver = Receiver::new(mode, Udp, address).set("ACCEL", "require");
             Setup::serving(configure(receiver), collectors)
         })?;
-        Ok(Self { lab, setup, mode, due: Cell::new(0) })
+        Ok(Self { lab, setup, window: WINDOW, mode, due: Cell::new(0) })
     }
 
     /// What `status` says of the receiver.
@@ -195,8 +197,8 @@ impl Stream<'_> {
         self.sent.push(message);
         let due = self.scene.due.get() + copies;
         self.scene.due.set(due);
-        if total(&self.scene.setup.collectors) + WINDOW < due {
-            self.scene.wait_for_arrival(WINDOW / 2)?;
+        if total(&self.scene.setup.collectors) + self.scene.window < due {
+            self.scene.wait_for_arrival(self.scene.window / 2)?;
         }
         Ok(())
     }
