@@ -3,5 +3,7 @@
 //! anybody noticing says nothing.
 
 mod forwarding;
+mod hooks;
+mod local;
 mod scene;
 mod templates;

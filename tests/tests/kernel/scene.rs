@@ -15,7 +15,7 @@ use ipfix_balancer_tests::setup::Setup;
 use ipfix_balancer_tests::{poll, wire};
 
 /// A veth interface holds 256 messages.
-const WINDOW: usize = 128;
+const WINDOW: usize = 100;
 /// Messages after which a session must have been handed to the kernel.
 const PATIENCE: usize = 100;
 
@@ -81,9 +81,9 @@ impl<'a> Scene<'a> {
     pub fn wait_for_arrival(&self, open: usize) -> Result<()> {
         let arrived = || total(&self.setup.collectors);
         let due = self.due.get();
-        poll::wait("the messages on their way arrive", || arrived() + open >= due).map_err(|error| {
-            error.context(format!("{} of {due} arrived\n{}", arrived(), self.describe()))
-        })
+        poll::wait("the messages on their way arrive", || arrived() + open >= due).map_err(
+            |error| error.context(format!("{} of {due} arrived\n{}", arrived(), self.describe())),
+        )
     }
 
     /// `status` and log, for people.
@@ -107,7 +107,11 @@ impl<'a> Scene<'a> {
 
     /// At least so many messages never left the kernel.
     pub fn was_forwarded(&self, messages: usize) -> Result<()> {
-        let forwarded = self.status()?.kernel_messages();
+        let status = self.status()?;
+        let forwarded = status.kernel_messages();
+        // One checksum in 65536 looks as if it were not complete, and what follows it goes up, too.
+        let chance = usize::try_from(status.passed_up("partial_checksum"))?;
+        let messages = messages.saturating_sub(chance * (self.window + 1));
         ensure!(forwarded >= u64::try_from(messages)?, "{forwarded} forwarded, not {messages}");
         Ok(())
     }

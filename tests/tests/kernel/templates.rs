@@ -22,7 +22,8 @@ impl Changing {
 
     fn new(domain: u32) -> Self {
         // The second kind of template of the one has the id of the first kind of the other.
-        let definitions = [Flows::with_ids(domain, Self::ID), Flows::with_ids(domain, Self::ID - 1)];
+        let definitions =
+            [Flows::with_ids(domain, Self::ID), Flows::with_ids(domain, Self::ID - 1)];
         Self { definitions, now: 0 }
     }
 
