@@ -80,7 +80,7 @@ impl Word for core::sync::atomic::AtomicU32 {
 }
 
 /// The words that settle who may touch a session's state.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Handover<W> {
     /// 1 while a program decides about a datagram.
