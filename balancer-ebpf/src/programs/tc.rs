@@ -3,7 +3,9 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
-    helpers::{bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_skb_pull_data},
+    helpers::{
+        bpf_clone_redirect, bpf_l4_csum_replace, bpf_redirect, bpf_skb_pull_data, bpf_skb_vlan_pop,
+    },
     macros::classifier,
     programs::TcContext,
 };
@@ -13,7 +15,7 @@ use common::maps::{Destination, FROM_HOST, FROM_TC, MAX_DESTINATIONS};
 use super::{
     count,
     maps::{RECEIVERS, SESSIONS},
-    packet::{Form, Headers, UDP_CHECKSUM, View},
+    packet::{ETHERNET_LEN, Form, Headers, UDP_CHECKSUM, View},
     rewrite::{Changes, rewrite},
     steer::{Action, Hook, Verdict, Way, source, steer, way},
 };
@@ -33,6 +35,10 @@ pub fn ipfix_tc(ctx: TcContext) -> i32 {
 fn serve(ctx: &TcContext) -> Option<i32> {
     let view = linear(ctx)?;
     let headers = Headers::read(&view)?;
+    // The kernel has taken the packet's VLAN tag out of it: this is another one, inside that.
+    if headers.ip != ETHERNET_LEN {
+        return None;
+    }
     // SAFETY: the context is the program's own.
     let (segments, ingress) = unsafe { ((*ctx.skb.skb).gso_segs, (*ctx.skb.skb).ingress_ifindex) };
     let hook = Hook {
@@ -47,15 +53,27 @@ fn serve(ctx: &TcContext) -> Option<i32> {
         return None;
     }
     match verdict.action {
-        // A packet that has been given its turn can't go up any more.
-        Action::One => Some(
-            make_ours(ctx, &headers, verdict.way, Some(verdict.number))
-                .map_or(TC_ACT_SHOT, |()| send(verdict.way)),
-        ),
-        Action::Everyone => Some(replicate(ctx, &headers, &verdict).unwrap_or(TC_ACT_SHOT)),
+        Action::One => {
+            strip_tag(ctx)?;
+            make_ours(ctx, &headers, verdict.way, Some(verdict.number))?;
+            Some(send(verdict.way))
+        }
+        Action::Everyone => replicate(ctx, &headers, &verdict),
         Action::Drop => Some(TC_ACT_SHOT),
         Action::Stack | Action::Move => None,
     }
+}
+
+/// Takes away the VLAN tag that the packet came with. It is kept beside the packet, and would go out
+/// with it.
+#[inline(always)]
+fn strip_tag(ctx: &TcContext) -> Option<()> {
+    // SAFETY: the context is the program's own.
+    if unsafe { (*ctx.skb.skb).vlan_present } == 0 {
+        return Some(());
+    }
+    // SAFETY: the helper takes the program's context; no pointer into the packet is used afterwards.
+    (unsafe { bpf_skb_vlan_pop(ctx.skb.skb) } == 0).then_some(())
 }
 
 /// All of the packet in one piece, as far as it may be ours.
@@ -83,6 +101,7 @@ fn replicate(ctx: &TcContext, headers: &Headers, verdict: &Verdict) -> Option<i3
     let session = SESSIONS.get_ptr(verdict.session)?;
     // SAFETY: the value of a map, a word that the daemon changes as a whole.
     let destinations = unsafe { (*receiver).destinations };
+    strip_tag(ctx)?;
     for destination in 0..MAX_DESTINATIONS as u32 {
         let destination_way = way(receiver, verdict.receiver, destination)?;
         let way = Way { destination: destination_way, source: source(session, destination) };

@@ -104,7 +104,7 @@ fn tc_copies_once_for_each_destination() {
         return;
     }
     let lab = Lab::new(2).unwrap();
-    for (family, tag) in [(Family::V4, None), (Family::V6, None)] {
+    for (family, tag) in [(Family::V4, None), (Family::V6, None), (Family::V4, Some(100))] {
         everyone(&lab, family, tag, Place::Ingress).unwrap();
     }
 }
@@ -116,7 +116,7 @@ fn tc_sends_in_turn() {
         return;
     }
     let lab = Lab::new(2).unwrap();
-    for (family, tag) in [(Family::V4, None), (Family::V6, None)] {
+    for (family, tag) in [(Family::V4, None), (Family::V6, None), (Family::V6, Some(100))] {
         in_turn(&lab, family, tag, Place::Ingress).unwrap();
     }
 }

@@ -17,6 +17,7 @@ pub fn cases() -> Vec<Case> {
         cases.push(forwarded("the last hop", name, &world, |frame| frame.ttl(1), Hook::ALL));
         cases.push(forwarded("no priority", name, &world, |frame| frame.tos(0), Hook::ALL));
         cases.push(service_tag(name, &world));
+        cases.push(tag_at_tc(name, &world));
         cases.push(up("a fragment", name, &world, first_fragment, PassUp::Fragment));
         cases.push(ignored("a later fragment", name, &world, later_fragment));
         cases.push(ignored("two VLAN tags", name, &world, |frame| frame.vlan(100).vlan(200)));
@@ -94,6 +95,11 @@ fn service_tag(name: &str, world: &World) -> Case {
         FIRST,
         BY_DAEMON,
     )
+}
+
+/// The kernel has taken a frame's tag out of it before: what is still there is a second one.
+fn tag_at_tc(name: &str, world: &World) -> Case {
+    ignored("a tag behind the tag", name, world, |frame| frame.vlan(100)).only(Hook::TC)
 }
 
 /// A frame that ends so many octets after the UDP header.
