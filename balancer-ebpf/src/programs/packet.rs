@@ -134,17 +134,7 @@ impl Headers {
     /// it is something else, or a later fragment, which has no ports.
     #[inline(always)]
     pub fn read(view: &View) -> Option<Headers> {
-        let mut ip = ETHERNET_LEN;
-        let mut ethertype = view.word(ip - 2)?;
-        if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
-            ip += VLAN_LEN;
-            ethertype = view.word(ip - 2)?;
-        }
-        let Place { ip, udp, ipv6, form, ip_len } = match ethertype {
-            ETHERTYPE_IPV4 => Place::ipv4(view, ip)?,
-            ETHERTYPE_IPV6 => Place::ipv6(view, ip)?,
-            _ => return None,
-        };
+        let Place { ip, udp, ipv6, form, ip_len } = Place::of(view)?;
         let header_len = if ipv6 { IPV6_LEN } else { 0 };
         // In one access: behind IPv4 options the offset is variable, and the verifier has to see the
         // comparison with the packet's end and the access together.
@@ -158,6 +148,12 @@ impl Headers {
             datagram: [a, b, c, d],
             message: [e, f, g, h, i, j, k, l],
         })
+    }
+
+    /// Whether the IP header says that it is a UDP datagram, or the first piece of one.
+    #[inline(always)]
+    pub fn are_of_udp(view: &View) -> bool {
+        Place::of(view).is_some()
     }
 
     /// Where the message begins.
@@ -201,6 +197,21 @@ impl Headers {
 }
 
 impl Place {
+    #[inline(always)]
+    fn of(view: &View) -> Option<Place> {
+        let mut ip = ETHERNET_LEN;
+        let mut ethertype = view.word(ip - 2)?;
+        if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ {
+            ip += VLAN_LEN;
+            ethertype = view.word(ip - 2)?;
+        }
+        match ethertype {
+            ETHERTYPE_IPV4 => Place::ipv4(view, ip),
+            ETHERTYPE_IPV6 => Place::ipv6(view, ip),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn ipv4(view: &View, ip: usize) -> Option<Place> {
         let [version_length, ip_len, _, fragment, ttl_protocol] = view.words(ip)?.map(u16::from_be);

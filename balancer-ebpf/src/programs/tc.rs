@@ -85,8 +85,11 @@ fn linear(ctx: &TcContext) -> Option<View> {
     if view.len() as u32 >= len {
         return Some(view);
     }
-    // Most packets that come in pieces are TCP's.
-    Headers::read(&view)?;
+    // Most packets that come in pieces are TCP's. Of others a driver may have put no more than the
+    // headers into the first piece, without the message.
+    if !Headers::are_of_udp(&view) {
+        return None;
+    }
     // SAFETY: the helper checks what it is given; the view is made anew.
     if unsafe { bpf_skb_pull_data(ctx.skb.skb, len) } != 0 {
         return None;

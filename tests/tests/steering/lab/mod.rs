@@ -2,6 +2,7 @@
 
 mod rig;
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use common::message::set_sequence;
 use ipfix_balancer_tests::lab::{Family, Lab, Shape, available};
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::sendfile::sendfile64;
 use nix::unistd::Pid;
 
 use super::case::flow_of;
@@ -192,6 +194,36 @@ fn tc_leaves_checksums_to_be_finished() {
     for family in Family::BOTH {
         unfinished_checksums(&lab, family, World::fresh(4), 1).unwrap();
         unfinished_checksums(&lab, family, World::everyone(4), 4).unwrap();
+    }
+}
+
+/// As many drivers hand packets over: the kernel has the headers in one piece, the message in others.
+fn in_pieces(lab: &Lab, family: Family) -> Result<()> {
+    let mut rig = Rig::new(lab, family, 2)?;
+    let (exporter, balancer) = hosts(lab, family);
+    let destinations = rig.count();
+    rig.start(&World::fresh(destinations), (exporter, balancer), Place::Ingress)?;
+    let socket = lab.exporter().run(|| socket(exporter, balancer))?;
+    let messages = messages(8);
+    for (message, number) in messages.iter().zip(1..) {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(message)?;
+        // The file's pages become the packet's.
+        let sent = sendfile64(&socket, &file, Some(&mut 0), message.len())?;
+        anyhow::ensure!(sent == message.len(), "a message was cut");
+        rig.wait_for(number)?;
+    }
+    rig.check(&dealt(&messages, destinations))
+}
+
+#[test]
+fn tc_joins_packets_that_are_in_pieces() {
+    if !available() {
+        return;
+    }
+    let lab = Shape::new(2).checksum_offload().build().unwrap();
+    for family in Family::BOTH {
+        in_pieces(&lab, family).unwrap();
     }
 }
 
