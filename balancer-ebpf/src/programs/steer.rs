@@ -81,6 +81,15 @@ impl Verdict {
         session: 0,
         receiver: 0,
     };
+
+    /// Lets the packet go up after all, untouched, because the kernel refuses what it is asked for.
+    #[inline(always)]
+    pub fn refuse(&self) {
+        if let Some(session) = SESSIONS.get_ptr_mut(self.session) {
+            handover(session).pass(false, || false);
+        }
+        count::passed_up(self.receiver, PassUp::Refused, 1);
+    }
 }
 
 /// To one destination.
@@ -202,6 +211,8 @@ impl<'a> Packet<'a> {
         match outcome {
             Err(reason) => count::passed_up(self.receiver_index, reason, segments.into()),
             Ok(()) if action == Action::Drop => count::overload(self.receiver_index),
+            // The program counts it, when it knows that it can.
+            Ok(()) if action == Action::Everyone => {}
             Ok(()) => count::forwarded(self.receiver_index, self.headers.message_len() as u64),
         }
     }
@@ -371,8 +382,9 @@ impl Headers {
     }
 }
 
+/// The words that settle who may touch a session's state.
 #[inline(always)]
-fn handover<'a>(session: *const Session) -> &'a Handover<MapWord> {
+fn handover<'a>(session: *mut Session) -> &'a Handover<MapWord> {
     // SAFETY: the value of a map, which lives as long as the program runs. `MapWord` is a transparent
     // `UnsafeCell<u32>`: the layout is the same, and it may change while there is a reference.
     unsafe { &*(&raw const (*session).handover).cast::<Handover<MapWord>>() }

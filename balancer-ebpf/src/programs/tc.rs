@@ -104,6 +104,7 @@ fn replicate(ctx: &TcContext, headers: &Headers, verdict: &Verdict) -> Option<i3
     let session = SESSIONS.get_ptr(verdict.session)?;
     // SAFETY: the value of a map, a word that the daemon changes as a whole.
     let destinations = unsafe { (*receiver).destinations };
+    count::forwarded(verdict.receiver, headers.message_len() as u64);
     strip_tag(ctx)?;
     for destination in 0..MAX_DESTINATIONS as u32 {
         let destination_way = way(receiver, verdict.receiver, destination)?;

@@ -56,13 +56,9 @@ fn serve(ctx: &XdpContext, can_move: bool) -> u32 {
     match verdict.action {
         Action::Stack => XDP_PASS,
         Action::Drop => XDP_DROP,
-        Action::Move => match CPUS.redirect(verdict.cpu, XDP_PASS.into()) {
-            Ok(action) => action,
-            Err(_) => {
-                refused(&verdict);
-                XDP_PASS
-            }
-        },
+        Action::Move => {
+            CPUS.redirect(verdict.cpu, XDP_PASS.into()).unwrap_or_else(|_| refuse(&verdict))
+        }
         Action::One => send(ctx, &view, &headers, &verdict).unwrap_or(XDP_ABORTED),
         Action::Everyone => replicate(ctx, &headers, &verdict),
     }
@@ -88,19 +84,26 @@ fn strip_tag(ctx: &XdpContext, headers: &Headers) -> Option<()> {
     (failed == 0).then_some(())
 }
 
+/// The packet goes up as it was.
+#[inline(always)]
+fn refuse(verdict: &Verdict) -> u32 {
+    verdict.refuse();
+    XDP_PASS
+}
+
 /// Hands the packet to the devices of all destinations; [`ipfix_copy`] does the rest.
 #[inline(always)]
 fn replicate(ctx: &XdpContext, headers: &Headers, verdict: &Verdict) -> u32 {
+    let Some(devices) = BROADCASTS.get(verdict.receiver) else { return refuse(verdict) };
     // SAFETY: the helper checks what it is given; no pointer into the packet from before is used.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<Note>() as i32)) } != 0 {
-        // A driver without metadata. The packet is as it was.
-        refused(verdict);
-        return XDP_PASS;
+        // A driver without metadata.
+        return refuse(verdict);
     }
+    count::forwarded(verdict.receiver, headers.message_len() as u64);
     if annotate(ctx, verdict).and_then(|()| strip_tag(ctx, headers)).is_none() {
         return XDP_ABORTED;
     }
-    let Some(devices) = BROADCASTS.get(verdict.receiver) else { return XDP_ABORTED };
     devices.redirect(0, BPF_F_BROADCAST.into()).unwrap_or(XDP_ABORTED)
 }
 

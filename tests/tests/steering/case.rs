@@ -20,6 +20,8 @@ pub enum Verdict {
     Ignored,
     /// It is dropped, and counted as overload.
     Overload,
+    /// It is decided about on another CPU.
+    Moved,
 }
 
 /// What the daemon makes of a datagram that has come up.

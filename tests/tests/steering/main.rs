@@ -9,6 +9,7 @@ mod budget;
 mod case;
 mod kernel;
 mod lab;
+mod moved;
 mod table;
 mod userspace;
 mod world;

@@ -6,7 +6,7 @@ use common::reason::PassUp;
 use common::sequence::FIRST;
 use ipfix_balancer_tests::wire;
 
-use super::super::case::{Step, Verdict};
+use super::super::case::{Daemon, Step, Verdict};
 use super::super::world::{Hook, State, World};
 use super::Counters;
 
@@ -20,8 +20,13 @@ pub fn state(before: &State, step: &Step) -> Result<State> {
         }
         Verdict::Everyone => after.forwarded += 1,
         Verdict::Up(PassUp::UnknownSession) => {}
-        Verdict::Up(reason) => pass(&mut after, step, reason),
-        Verdict::Ignored | Verdict::Overload => {}
+        Verdict::Up(reason) => {
+            // Refused at the very end, copies have left a sign of life.
+            let everyone = reason == PassUp::Refused && step.daemon == Daemon::Everyone;
+            after.forwarded += u32::from(everyone);
+            pass(&mut after, step, reason);
+        }
+        Verdict::Ignored | Verdict::Overload | Verdict::Moved => {}
     }
     Ok(after)
 }
@@ -64,6 +69,6 @@ pub fn counters(world: &World, hook: Hook, step: &Step) -> Counters {
         }
         Verdict::Up(reason) => counted.passed_up(reason, step.segments),
         Verdict::Overload => counted.overload(),
-        Verdict::Ignored => counted,
+        Verdict::Ignored | Verdict::Moved => counted,
     }
 }

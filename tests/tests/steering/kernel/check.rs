@@ -61,7 +61,7 @@ fn code(hook: Hook, world: &World, verdict: &Verdict) -> u32 {
     match verdict {
         // To a collector on this host a packet at `lo` goes the way it was going.
         Verdict::One { .. } | Verdict::Everyone if world.local => go_on,
-        Verdict::One { .. } | Verdict::Everyone => redirect,
+        Verdict::One { .. } | Verdict::Everyone | Verdict::Moved => redirect,
         Verdict::Up(_) | Verdict::Ignored => go_on,
         Verdict::Overload => drop,
     }

@@ -38,8 +38,12 @@ pub struct Kernel {
 impl Kernel {
     /// The one of this process: loading takes the verifier a while.
     pub fn shared() -> Result<MutexGuard<'static, Kernel>> {
-        static KERNEL: LazyLock<Result<Mutex<Kernel>>> =
-            LazyLock::new(|| Kernel::load().map(Mutex::new));
+        static KERNEL: LazyLock<Result<Mutex<Kernel>>> = LazyLock::new(|| {
+            let mut kernel = Kernel::load()?;
+            // In a test run it may stay empty.
+            kernel.broadcast()?;
+            Ok(Mutex::new(kernel))
+        });
         let kernel = KERNEL.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         // A case that failed leaves nothing behind that the next one does not set anew.
         Ok(kernel.lock().unwrap_or_else(PoisonError::into_inner))
@@ -56,10 +60,7 @@ impl Kernel {
         for (name, program) in ebpf.programs_mut() {
             load(program).with_context(|| format!("loading {name}"))?;
         }
-        let mut kernel = Self { ebpf };
-        // Without it there is nothing to hand copies to; it may be empty in a test run.
-        kernel.broadcast()?;
-        Ok(kernel)
+        Ok(Self { ebpf })
     }
 
     /// Sets everything as the world says.

@@ -9,11 +9,10 @@ use std::thread;
 use anyhow::{Context, Result};
 use common::message::set_sequence;
 use ipfix_balancer_tests::lab::{Family, Lab, Shape, available};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::sendfile::sendfile64;
-use nix::unistd::Pid;
 
 use super::case::flow_of;
+use super::moved::on_cpu;
 use super::world::World;
 use rig::{EXPORTER_PORT, Place, RECEIVER_PORT, Rig};
 
@@ -121,13 +120,6 @@ fn tc_sends_in_turn() {
     for (family, tag) in [(Family::V4, None), (Family::V6, None), (Family::V6, Some(100))] {
         in_turn(&lab, family, tag, Place::Ingress).unwrap();
     }
-}
-
-/// Runs this thread, and what it sends, on one CPU.
-fn on_cpu(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// What a `TASKSET` asks for.

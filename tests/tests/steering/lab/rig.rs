@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use aya::maps::CpuMap;
 use aya::programs::{TcAttachType, XdpMode};
 use common::maps::{FROM_HOST, FROM_TC, FROM_XDP};
 use ipfix_balancer_tests::collector::{Collector, Protocol, total};
@@ -13,6 +12,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::super::kernel::encode::{self, Way};
 use super::super::kernel::{Counters, Kernel, RECEIVER, SESSION};
+use super::super::moved::open_cpu;
 use super::super::world::{DOMAIN, World};
 
 /// Port that exporters send from, and receivers listen on.
@@ -22,8 +22,6 @@ pub const RECEIVER_PORT: u16 = 4739;
 const EXPORTERS: &str = "exp";
 /// How long nothing more must come.
 const QUIET: std::time::Duration = std::time::Duration::from_millis(150);
-/// Packets that wait for a CPU at most.
-const CPU_QUEUE: u32 = 256;
 
 /// Where the program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,9 +160,7 @@ impl<'a> Rig<'a> {
         match place {
             Place::Xdp => self.attach_xdp()?,
             Place::Cpu(cpu) => {
-                let program = self.kernel.xdp("ipfix_cpu")?.fd()?.try_clone()?;
-                let mut cpus: CpuMap<_> = self.kernel.map("CPUS")?.try_into()?;
-                cpus.set(cpu, CPU_QUEUE, Some(&program), 0)?;
+                open_cpu(&mut self.kernel, cpu)?;
                 self.attach_xdp()?;
             }
             Place::Ingress => {

@@ -3,8 +3,10 @@
 use common::maps::MAX_DESTINATIONS;
 use common::reason::PassUp;
 use ipfix_balancer_tests::exporter::{Field, Template};
+use ipfix_balancer_tests::lab::available;
 
-use super::super::case::{Case, Daemon, Verdict, content, flow, flow_of, message};
+use super::super::case::{Case, Daemon, Packet, Verdict, content, flow, flow_of, message};
+use super::super::kernel::{Kernel, check};
 use super::super::world::{FLOW, Hook, World};
 
 pub fn cases() -> Vec<Case> {
@@ -17,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         unsynced(),
         too_large(),
         unreachable(),
+        no_metadata(),
     ];
     cases.extend((1..=MAX_DESTINATIONS).map(destinations));
     cases
@@ -74,4 +77,25 @@ fn too_large() -> Case {
 fn unreachable() -> Case {
     let world = World::everyone(2).with(|world| world.reach = 0);
     Case::new("All, no way", world).up(flow(5010), PassUp::NoRoute, Daemon::Everyone)
+}
+
+/// The driver leaves no room for the note to the copies. The session was forwarded, for all that the
+/// state tells: a sign of life.
+fn no_metadata() -> Case {
+    let case = Case::new("All, no room for metadata", World::everyone(2)).only(&[Hook::Xdp]);
+    let frame = Packet::Frame(case.world.frame(&flow(5010)));
+    case.step(frame, flow(5010), Verdict::Up(PassUp::Refused), Daemon::Everyone)
+        .last(|step| step.metadata = 216)
+        .up(flow(5020), PassUp::Pending, Daemon::Everyone)
+}
+
+#[test]
+fn without_devices_for_copies_packets_go_up() {
+    if !available() {
+        return;
+    }
+    let mut kernel = Kernel::load().unwrap();
+    let case = Case::new("All, no devices", World::everyone(2));
+    let case = case.up(flow(5010), PassUp::Refused, Daemon::Everyone);
+    check(&mut kernel, Hook::Xdp, &case).unwrap();
 }

@@ -12,6 +12,7 @@ mod turns;
 use std::collections::HashSet;
 
 use anyhow::Result;
+use common::reason::PassUp;
 use ipfix_balancer_tests::lab::available;
 
 use super::case::{Case, Verdict};
@@ -78,6 +79,16 @@ fn every_case_of_an_exporter_on_this_host() {
 #[test]
 fn every_case_through_the_router() {
     assert_eq!(run(&table(), userspace::check), "");
+}
+
+#[test]
+fn every_reason_has_a_case() {
+    let table = table();
+    let verdicts = table.iter().flat_map(|case| &case.steps).map(|step| &step.verdict);
+    let covered: Vec<_> = verdicts.collect();
+    let missing =
+        PassUp::ALL.into_iter().filter(|reason| !covered.contains(&&Verdict::Up(*reason)));
+    assert_eq!(missing.collect::<Vec<_>>(), []);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
         too_large(),
         as_large_as_the_way(),
         too_large_for_the_next(),
+        no_such_cpu(),
     ];
     let hooks: [(&'static [Hook], u32); 3] = [
         (&[Hook::Xdp], FROM_TC | FROM_HOST),
@@ -118,6 +119,13 @@ fn too_large_for_the_next() -> Case {
         world.state.turn = 1;
     });
     Case::new("larger than another's way takes", world).flow(5010, 1, 210)
+}
+
+/// The receiver's CPU is not there: nothing can be moved to it.
+fn no_such_cpu() -> Case {
+    let world = World::round_robin(2).with(|world| world.cpu = 1 << 20);
+    let case = Case::new("a CPU that is not there", world).only(&[Hook::Xdp]);
+    case.up(flow(5010), PassUp::Refused, BY_DAEMON)
 }
 
 fn no_way(hooks: &'static [Hook], reach: u32) -> Case {
