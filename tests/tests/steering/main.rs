@@ -7,9 +7,11 @@
 
 mod budget;
 mod case;
+mod cost;
 mod kernel;
 mod lab;
 mod moved;
+mod properties;
 mod table;
 mod userspace;
 mod world;

@@ -8,8 +8,9 @@ use balancer_user::input::frame::{check_datagram, next_in_datagram};
 use balancer_user::session::{
     Delivery, Outlook, Payload, Refusal, Router, Shape, Targets, all_targets, bit, each_target,
 };
+use common::maps::MAX_DESTINATIONS;
 use common::message::set_sequence;
-use common::sequence::{FIRST, GONE};
+use common::sequence::{FIRST, GONE, Sequence};
 use ipfix_balancer_tests::exporter::{Field, Message, Template};
 
 use super::case::{Case, Daemon, Verdict};
@@ -65,6 +66,15 @@ impl Userspace {
     /// Says who takes turns from now on.
     pub fn set_takers(&mut self, takers: u32) {
         self.outlook.turn = takers.into();
+    }
+
+    /// Turn, incoming line and outgoing numbers of the session's domain.
+    pub fn progress(&self) -> Result<(u32, Sequence, [u32; MAX_DESTINATIONS])> {
+        let mut domains = self.router.steering();
+        let domain = domains.find(|domain| domain.domain == DOMAIN).context("no domain")?;
+        let mut outgoing = [0; MAX_DESTINATIONS];
+        outgoing.iter_mut().zip(domain.outgoing).for_each(|(to, from)| *to = *from);
+        Ok((u32::try_from(self.router.turn())?, domain.line, outgoing))
     }
 
     /// Routes the messages of a datagram.

@@ -17,7 +17,7 @@ use common::maps::{MAX_DESTINATIONS, place};
 
 pub use check::check;
 pub use counters::Counters;
-pub use run::Ran;
+pub use run::{Arrival, Ran, skb_context};
 
 use super::world::{DOMAIN, State, World};
 use encode::Way;

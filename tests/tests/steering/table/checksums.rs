@@ -8,7 +8,13 @@ use super::super::case::{Case, Daemon, Packet, Verdict, content, flow_of, messag
 use super::super::world::{FLOW, Hook, World};
 
 pub fn cases() -> Vec<Case> {
-    let mut cases = vec![wrong_header_checksum(), sum_of_ones_going_out(), sum_of_ones_coming_in()];
+    let mut cases = vec![
+        wrong_header_checksum(),
+        sum_of_ones_going_out(),
+        sum_of_ones_coming_in(),
+        looks_partial(),
+        looks_partial_at_tc(),
+    ];
     for (name, world) in [("IPv4", World::round_robin(2)), ("IPv6", World::round_robin(2).v6())] {
         for octets in [60, 61, 1400, 1401] {
             cases.push(complete(name, &world, octets));
@@ -72,34 +78,62 @@ fn checksum(frame: &Frame) -> u16 {
     frame.build().ok().and_then(|frame| wire::u16_at(&frame, 40)).unwrap_or_default()
 }
 
-/// A message with a word at its end that, in this frame, makes the sum of all words ones: its
-/// checksum is 0, which is written as ones.
-fn making_ones(number: u32, frame: impl Fn(&[u8]) -> Frame) -> Vec<u8> {
+/// A message with a word at its end that, in this frame, gives the datagram this checksum.
+fn with_checksum(wanted: u16, number: u32, frame: impl Fn(&[u8]) -> Frame) -> Vec<u8> {
     let with = |word: u16| {
         let content = [content(58), word.to_be_bytes().to_vec()].concat();
         message(number).set(FLOW, &content).build()
     };
-    let mut message = with(checksum(&frame(&with(0))));
+    // The word makes up for the difference, in ones' complement.
+    let (sum, carry) = checksum(&frame(&with(0))).overflowing_add(!wanted);
+    let mut message = with(sum + u16::from(carry));
     common::message::set_sequence(&mut message, 5010);
     message
 }
 
+/// The sum of all words is ones: the checksum is 0, and is written as ones.
 fn sum_of_ones_going_out() -> Case {
     let world = World::round_robin(2);
     let frame = |message: &[u8]| Frame::udp(world.source(0), world.collector(0), message);
-    let message = making_ones(100, frame);
+    let message = with_checksum(0, 100, frame);
     given(Case::new("a checksum that becomes 0", world), message, |frame| frame)
 }
 
 fn sum_of_ones_coming_in() -> Case {
     let world = World::round_robin(2);
-    let message = making_ones(5010, |message| world.frame(message));
+    let message = with_checksum(0, 5010, |message| world.frame(message));
     given(Case::new("a checksum that is 0", world), message, |frame| frame)
 }
 
-#[test]
-fn the_sums_of_ones_are_such() {
+/// A message whose complete checksum is that of a partial one.
+fn deceptive(world: &World) -> Vec<u8> {
+    let partial = checksum(&world.frame(&flow_of(5010, 60)).checksum(Checksum::Partial));
+    with_checksum(partial, 5010, |message| world.frame(message))
+}
+
+/// One in 65,536 does: the daemon sends it as any other.
+fn looks_partial() -> Case {
     let world = World::round_robin(2);
-    let message = making_ones(5010, |message| world.frame(message));
+    let message = deceptive(&world);
+    let case = Case::new("a complete checksum that looks partial", world).only(&[Hook::Xdp]);
+    let daemon = Daemon::One { to: 0, number: 100 };
+    case.up(message, PassUp::PartialChecksum, daemon)
+}
+
+/// The kernel knows better than to look at it.
+fn looks_partial_at_tc() -> Case {
+    let world = World::round_robin(2);
+    let message = deceptive(&world);
+    let case = Case::new("a complete checksum that looks partial, at TC", world);
+    given(case.only(Hook::TC), message, |frame| frame)
+}
+
+#[test]
+fn checksums_are_what_they_are_made_to_be() {
+    let world = World::round_robin(2);
+    let message = with_checksum(0, 5010, |message| world.frame(message));
     assert_eq!(checksum(&world.frame(&message)), u16::MAX);
+    let frame = world.frame(&deceptive(&world));
+    assert_eq!(checksum(&frame), checksum(&frame.clone().checksum(Checksum::Partial)));
+    assert_eq!(Frame::parse(&frame.build().unwrap()).unwrap().udp_checksum, Checksum::Right);
 }
