@@ -86,7 +86,7 @@ impl Verdict {
     #[inline(always)]
     pub fn refuse(&self) {
         if let Some(session) = SESSIONS.get_ptr_mut(self.session) {
-            handover(session).pass(false, || false);
+            handover(session).pass(1, false, || false);
         }
         count::passed_up(self.receiver, PassUp::Refused, 1);
     }
@@ -130,15 +130,6 @@ pub fn steer(view: &View, headers: &Headers, hook: Hook) -> Verdict {
     }
     packet.count(outcome, verdict.action, hook.segments);
     verdict
-}
-
-/// Counts a packet that was to be forwarded and goes up all the same, untouched.
-#[inline(always)]
-pub fn refused(verdict: &Verdict) {
-    if let Some(session) = SESSIONS.get_ptr_mut(verdict.session) {
-        handover(session).pass(1, false, || false);
-        count::passed_up(verdict.receiver, PassUp::Refused, 1);
-    }
 }
 
 /// A packet of a known session.

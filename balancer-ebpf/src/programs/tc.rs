@@ -53,15 +53,20 @@ fn serve(ctx: &TcContext) -> Option<i32> {
         return None;
     }
     match verdict.action {
-        Action::One => {
-            strip_tag(ctx)?;
-            make_ours(ctx, &headers, verdict.way, Some(verdict.number))?;
-            Some(send(verdict.way))
-        }
-        Action::Everyone => replicate(ctx, &headers, &verdict),
+        // What has been given its turn can't go up any more.
+        Action::One => Some(forward(ctx, &headers, &verdict).unwrap_or(TC_ACT_SHOT)),
+        Action::Everyone => Some(replicate(ctx, &headers, &verdict).unwrap_or(TC_ACT_SHOT)),
         Action::Drop => Some(TC_ACT_SHOT),
         Action::Stack | Action::Move => None,
     }
+}
+
+/// Sends the packet to one destination.
+#[inline(always)]
+fn forward(ctx: &TcContext, headers: &Headers, verdict: &Verdict) -> Option<i32> {
+    strip_tag(ctx)?;
+    make_ours(ctx, headers, verdict.way, Some(verdict.number))?;
+    Some(send(verdict.way))
 }
 
 /// Takes away the VLAN tag that the packet came with. It is kept beside the packet, and would go out

@@ -16,7 +16,7 @@ use super::{
     maps::{BROADCASTS, COPIES, CPUS, Copies, PACKETS, RECEIVERS, SESSIONS},
     packet::{ETHERNET_LEN, Form, Headers, View},
     rewrite::rewrite_all,
-    steer::{Action, Hook, Verdict, Way, refused, source, steer, way},
+    steer::{Action, Hook, Verdict, Way, source, steer, way},
 };
 
 /// What a packet's copies are told by the original, in the metadata before it.
