@@ -44,10 +44,10 @@ fn give(state: &mut State, step: &Step, to: u32) -> Result<()> {
     Ok(())
 }
 
-/// The datagram is counted; flow data that had to wait is marked if the daemon has asked for that.
+/// The datagrams are counted; flow data that had to wait is marked if the daemon has asked for that.
 fn pass(state: &mut State, step: &Step, reason: PassUp) {
     let words = &mut state.handover;
-    words.passed = words.passed.wrapping_add(1);
+    words.passed = words.passed.wrapping_add(step.segments);
     if reason == PassUp::Pending && words.wanted != words.marked {
         words.marked = words.wanted;
         words.mark_number = words.passed;
