@@ -207,44 +207,26 @@ impl Session {
 
     fn write(&mut self, router: &Router, takers: Targets, sources: &[Option<SocketAddr>]) {
         let sessions = &self.offload.maps.sessions;
-        let set = |offset, value| {
-            if let Some(word) = sessions.word(self.index, offset) {
-                word.store(value, SeqCst);
-            }
-        };
-        set(offset_of!(maps::Session, turn), u32::try_from(router.turn()).unwrap_or(0));
-        set(offset_of!(maps::Session, takers), low_bits(takers));
-        for (place, socket) in sources.iter().enumerate().take(MAX_DESTINATIONS) {
-            self.write_source(place, socket.map(source).unwrap_or_default());
+        let turn = u32::try_from(router.turn()).unwrap_or(0);
+        sessions.store_part(self.index, offset_of!(maps::Session, turn), &turn);
+        sessions.store_part(self.index, offset_of!(maps::Session, takers), &low_bits(takers));
+        for (destination, socket) in sources.iter().enumerate().take(MAX_DESTINATIONS) {
+            let at = offset_of!(maps::Session, sources) + destination * size_of::<Source>();
+            sessions.store_part(self.index, at, &socket.map(source).unwrap_or_default());
         }
-        for state in router.steering() {
-            self.write_domain(&state);
+        for (nth, state) in router.steering().enumerate() {
+            self.write_domain(nth, &state);
         }
     }
 
-    fn write_source(&self, destination: usize, source: Source) {
-        let at = offset_of!(maps::Session, sources) + destination * size_of::<Source>();
-        let words = source.address.into_iter().chain([source.port, source.zeros]);
-        let words: [u16; size_of::<Source>() / 2] = {
-            let mut words = words;
-            std::array::from_fn(|_| words.next().unwrap_or_default())
+    /// Writes the router's `nth` domain. Both sides come to know domains in the same order.
+    fn write_domain(&mut self, nth: usize, state: &Steering<'_>) {
+        let known = |place: &Place| place.domain == state.domain;
+        let at = match self.domains.get(nth) {
+            Some(place) if known(place) => Some(nth),
+            _ => self.domains.iter().position(known).or_else(|| self.add_domain(state.domain)),
         };
-        let (pairs, _) = words.as_chunks::<2>();
-        for (offset, [low, high]) in (at..).step_by(4).zip(pairs) {
-            let [a, b] = low.to_ne_bytes();
-            let [c, d] = high.to_ne_bytes();
-            if let Some(word) = self.offload.maps.sessions.word(self.index, offset) {
-                word.store(u32::from_ne_bytes([a, b, c, d]), SeqCst);
-            }
-        }
-    }
-
-    fn write_domain(&mut self, state: &Steering<'_>) {
-        let Some(index) = self
-            .place(state.domain)
-            .map(|place| place.index)
-            .or_else(|| self.add_domain(state.domain))
-        else {
+        let Some((at, place)) = at.and_then(|at| Some((at, *self.domains.get(at)?))) else {
             self.refuse();
             return;
         };
@@ -259,34 +241,31 @@ impl Session {
             outgoing,
             options: state.options,
         };
-        self.offload.maps.domains.store(index, &domain);
-        self.install(state.domain);
+        self.offload.maps.domains.store(place.index, &domain);
+        if place.locals < self.locals.len() {
+            self.install(at, place);
+        }
     }
 
-    fn add_domain(&mut self, domain: u32) -> Option<u32> {
+    fn add_domain(&mut self, domain: u32) -> Option<usize> {
         let index = self.offload.maps.index().free_domains.pop_front()?;
         self.domains.push(Place { domain, index, locals: 0 });
-        Some(index)
+        Some(self.domains.len() - 1)
     }
 
     /// Lets the program find a domain by every address that the exporter sends to. Messages that are
     /// on their way now have not been counted.
-    fn install(&mut self, domain: u32) {
-        let count = self.locals.len();
-        let Some(at) = self.domains.iter().position(|place| place.domain == domain) else { return };
-        let Some(place) = self.domains.get_mut(at).filter(|place| place.locals < count) else {
-            return;
-        };
-        let (index, first) = (place.index, std::mem::replace(&mut place.locals, count));
+    fn install(&mut self, at: usize, place: Place) {
         let offload = Arc::clone(&self.offload);
         let mut maps = offload.maps.index();
-        for local in self.locals.iter().skip(first) {
-            let key = flow_key(&self.flow(*local, domain));
-            if maps.flows.insert(key, index, 0).is_err() {
-                self.refused = true;
-            }
+        for local in self.locals.iter().skip(place.locals) {
+            let key = flow_key(&self.flow(*local, place.domain));
+            self.refused |= maps.flows.insert(key, place.index, 0).is_err();
         }
         drop(maps);
+        if let Some(place) = self.domains.get_mut(at) {
+            place.locals = self.locals.len();
+        }
         if let Some(words) = offload.maps.sessions.handover(self.index) {
             self.daemon.ask(words);
         }

@@ -12,7 +12,7 @@ use std::{
 
 use common::{
     handover::Handover,
-    maps::{Destination, Domain, Receiver, Session},
+    maps::{Destination, Domain, Receiver, Session, Source},
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -35,6 +35,10 @@ unsafe impl Words for Domain {}
 unsafe impl Words for Receiver {}
 // SAFETY: as for Session.
 unsafe impl Words for Destination {}
+// SAFETY: as for Session.
+unsafe impl Words for Source {}
+// SAFETY: one word.
+unsafe impl Words for u32 {}
 
 /// An array map in the daemon's memory.
 pub struct SharedArray<T> {
@@ -77,10 +81,15 @@ impl<T: Words> SharedArray<T> {
 
     /// Writes a value, word by word.
     pub fn store(&self, index: u32, value: &T) {
-        let words = std::ptr::from_ref(value).cast::<u32>();
-        for word in 0..size_of::<T>() / 4 {
-            let Some(place) = self.word(index, word * 4) else { return };
-            // SAFETY: `word` is below the number of words in a T, all of which are initialised.
+        self.store_part(index, 0, value);
+    }
+
+    /// Writes what stands at `offset` bytes of a value, word by word.
+    pub fn store_part<P: Words>(&self, index: u32, offset: usize, part: &P) {
+        let words = std::ptr::from_ref(part).cast::<u32>();
+        for word in 0..size_of::<P>() / 4 {
+            let Some(place) = self.word(index, offset + word * 4) else { return };
+            // SAFETY: `word` is below the number of words in a P, all of which are initialised.
             place.store(unsafe { words.add(word).read_unaligned() }, Relaxed);
         }
     }
