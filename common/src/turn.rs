@@ -4,6 +4,10 @@
 /// nobody takes one.
 #[inline(always)]
 pub fn next(takers: u64, turn: u32) -> Option<u32> {
+    // As long as everybody takes turns it is the one whose turn it is, and no bits have to be counted.
+    if takers.checked_shr(turn).unwrap_or(0) & 1 == 1 {
+        return Some(turn);
+    }
     let from_turn = takers & u64::MAX.checked_shl(turn).unwrap_or(0);
     let candidates = if from_turn != 0 { from_turn } else { takers };
     if candidates == 0 { None } else { Some(candidates.trailing_zeros()) }

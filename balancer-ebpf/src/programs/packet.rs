@@ -1,6 +1,6 @@
 //! Headers of a packet, read in place.
 
-use common::{maps::Flow, message::HEADER_LEN};
+use common::maps::Flow;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET_LEN: usize = 14;
@@ -24,6 +24,8 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
 const VLAN_LEN: usize = 4;
+/// The third word of an IPv4 address in IPv6 (RFC 4291 section 2.5.5.2).
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 const FRAGMENT_HEADER_LEN: usize = 8;
@@ -68,24 +70,77 @@ impl View {
         if address + size_of::<T>() > self.end { None } else { Some(address as *mut T) }
     }
 
-    /// The 16-bit words at `offset`, which is even, in network byte order.
+    /// A copy of the `T` at `offset`, if the packet has all of it; numbers are in network byte order.
     #[inline(always)]
-    pub fn words<const N: usize>(&self, offset: usize) -> Option<[u16; N]> {
-        // SAFETY: `at` has compared all words with the packet's end. The packet begins at an even
-        // address (drivers align its IP header to 2 or 4 bytes, and the Ethernet header has 14).
-        self.at::<[u16; N]>(offset).map(|at| unsafe { at.read() })
-    }
-
-    /// The bytes at `offset`.
-    #[inline(always)]
-    pub fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // SAFETY: `at` has compared all bytes with the packet's end.
-        self.at::<[u8; N]>(offset).map(|at| unsafe { at.read() })
+    pub fn read<T: Numbers>(&self, offset: usize) -> Option<T> {
+        // SAFETY: `at` has compared the whole of T with the packet's end, and every bit pattern is one.
+        self.at::<T>(offset).map(|at| unsafe { at.read_unaligned() })
     }
 
     #[inline(always)]
     fn word(&self, offset: usize) -> Option<u16> {
-        self.words::<1>(offset).map(|[word]| u16::from_be(word))
+        self.read(offset).map(u16::from_be)
+    }
+}
+
+/// Types that are numbers and nothing else.
+///
+/// # Safety
+///
+/// Every bit pattern is a value, and there is no padding.
+pub unsafe trait Numbers: Copy {}
+
+// SAFETY (here and below): integers, and arrays and structs of them without padding.
+unsafe impl Numbers for u8 {}
+// SAFETY: as above.
+unsafe impl Numbers for u16 {}
+// SAFETY: as above.
+unsafe impl Numbers for u32 {}
+// SAFETY: as above.
+unsafe impl<T: Numbers, const N: usize> Numbers for [T; N] {}
+// SAFETY: as above.
+unsafe impl Numbers for Datagram {}
+
+/// UDP header and message header, in network byte order.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Datagram {
+    /// Source port, then destination port.
+    pub ports: u32,
+    /// Length of the datagram.
+    pub len: u16,
+    /// Its checksum.
+    pub checksum: u16,
+    /// Version of the message.
+    pub version: u16,
+    /// Length of the message.
+    pub message_len: u16,
+    /// Export time.
+    pub time: u32,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Observation domain id.
+    pub domain: u32,
+}
+
+/// A [`Flow`], of larger words.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Key {
+    source: [u32; 4],
+    destination: [u32; 4],
+    ports: u32,
+    domain: u32,
+}
+
+const _: () = assert!(size_of::<Key>() == size_of::<Flow>());
+
+impl Key {
+    /// As it stands in the map.
+    #[inline(always)]
+    pub fn flow(&self) -> &Flow {
+        // SAFETY: the same numbers in the same places; a Flow is aligned less.
+        unsafe { &*(&raw const *self).cast::<Flow>() }
     }
 }
 
@@ -114,10 +169,8 @@ pub struct Headers {
     pub form: Form,
     /// Length of the IP packet, header included.
     pub ip_len: usize,
-    /// The UDP header ...
-    pub datagram: [u16; UDP_LEN / 2],
-    /// ... and the message header, in network byte order.
-    pub message: [u16; HEADER_LEN / 2],
+    /// UDP header and message header.
+    pub datagram: Datagram,
 }
 
 /// Where the headers are, before those of the datagram are read.
@@ -138,16 +191,8 @@ impl Headers {
         let header_len = if ipv6 { IPV6_LEN } else { 0 };
         // In one access: behind IPv4 options the offset is variable, and the verifier has to see the
         // comparison with the packet's end and the access together.
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = view.words(udp)?;
-        Some(Headers {
-            ip,
-            udp,
-            ipv6,
-            form,
-            ip_len: header_len + usize::from(ip_len),
-            datagram: [a, b, c, d],
-            message: [e, f, g, h, i, j, k, l],
-        })
+        let datagram = view.read(udp)?;
+        Some(Headers { ip, udp, ipv6, form, ip_len: header_len + usize::from(ip_len), datagram })
     }
 
     /// Whether the IP header says that it is a UDP datagram, or the first piece of one.
@@ -165,34 +210,27 @@ impl Headers {
     /// Bytes of the message, by its own account.
     #[inline(always)]
     pub fn message_len(&self) -> usize {
-        let [_, length, ..] = self.message;
-        u16::from_be(length).into()
+        u16::from_be(self.datagram.message_len).into()
     }
 
     /// The message's sequence number.
     #[inline(always)]
     pub fn sequence(&self) -> u32 {
-        let [_, _, _, _, high, low, ..] = self.message;
-        u32::from(u16::from_be(high)) << 16 | u32::from(u16::from_be(low))
+        u32::from_be(self.datagram.sequence)
     }
 
     /// The key that the packet's session and observation domain are found by.
     #[inline(always)]
-    pub fn flow(&self, view: &View) -> Option<Flow> {
-        let [source_port, destination_port, ..] = self.datagram;
-        let [.., d0, d1] = self.message;
+    pub fn key(&self, view: &View) -> Option<Key> {
+        let Datagram { ports, domain, .. } = self.datagram;
         let [source, destination] = match self.ipv6 {
-            true => {
-                let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] =
-                    view.words(self.ip + IPV6_ADDRESSES)?;
-                [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]]
-            }
+            true => view.read(self.ip + IPV6_ADDRESSES)?,
             false => {
-                let [a, b, c, d] = view.words(self.ip + IPV4_ADDRESSES)?;
-                [[0, 0, 0, 0, 0, 0xffff, a, b], [0, 0, 0, 0, 0, 0xffff, c, d]]
+                let [source, destination]: [u32; 2] = view.read(self.ip + IPV4_ADDRESSES)?;
+                [[0, 0, MAPPED, source], [0, 0, MAPPED, destination]]
             }
         };
-        Some(Flow { source, destination, source_port, destination_port, domain: [d0, d1] })
+        Some(Key { source, destination, ports, domain })
     }
 }
 
@@ -214,7 +252,8 @@ impl Place {
 
     #[inline(always)]
     fn ipv4(view: &View, ip: usize) -> Option<Place> {
-        let [version_length, ip_len, _, fragment, ttl_protocol] = view.words(ip)?.map(u16::from_be);
+        let [version_length, ip_len, _, fragment, ttl_protocol] =
+            view.read::<[u16; 5]>(ip)?.map(u16::from_be);
         let header_len = usize::from(version_length >> 8 & 0xf) * 4;
         let protocol = ttl_protocol & 0xff;
         if version_length >> 12 != 4 || header_len < IPV4_LEN || protocol != PROTOCOL_UDP {
@@ -235,7 +274,7 @@ impl Place {
 
     #[inline(always)]
     fn ipv6(view: &View, ip: usize) -> Option<Place> {
-        let [version, _, ip_len, next_limit] = view.words(ip)?.map(u16::from_be);
+        let [version, _, ip_len, next_limit] = view.read::<[u16; 4]>(ip)?.map(u16::from_be);
         if version >> 12 != 6 {
             return None;
         }
@@ -243,7 +282,7 @@ impl Place {
         match next_limit >> 8 {
             PROTOCOL_UDP => Some(Place { ip, udp, ipv6: true, form: Form::Plain, ip_len }),
             PROTOCOL_FRAGMENT => {
-                let [next, offset] = view.words(udp)?.map(u16::from_be);
+                let [next, offset] = view.read::<[u16; 2]>(udp)?.map(u16::from_be);
                 if next >> 8 != PROTOCOL_UDP || offset >> 3 != 0 {
                     return None;
                 }

@@ -39,20 +39,19 @@ pub fn rewrite(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) 
         true => ipv6(view, headers, addresses)?,
         false => ipv4(view, headers, addresses)?,
     };
-    let ports = view.at::<[u16; 2]>(headers.udp)?;
-    // SAFETY (this and the next blocks): `at` has compared the whole type with the packet's end, and
-    // all offsets are even, see `View::words`.
-    let new_ports = [source.port, destination.port];
-    let mut datagram = Change::default().words(unsafe { *ports }, new_ports);
-    unsafe { *ports = new_ports };
+    let ports = view.at::<u32>(headers.udp)?;
+    // SAFETY (this and the next blocks): `at` has compared the whole type with the packet's end.
+    let new_ports = both(source.port, destination.port);
+    let mut datagram = Change::default().long(headers.datagram.ports, new_ports);
+    unsafe { ports.write_unaligned(new_ports) };
     if let Some(sequence) = sequence {
-        let number = view.at::<[u16; 2]>(headers.at_message() + SEQUENCE_OFFSET)?;
-        let new_number = words(sequence.to_be());
-        datagram = datagram.words(unsafe { *number }, new_number);
-        unsafe { *number = new_number };
+        let number = view.at::<u32>(headers.at_message() + SEQUENCE_OFFSET)?;
+        let new_number = sequence.to_be();
+        datagram = datagram.long(headers.datagram.sequence, new_number);
+        unsafe { number.write_unaligned(new_number) };
     }
     let macs = view.at::<[Mac; 2]>(headers.ip - ETHERNET_LEN)?;
-    unsafe { *macs = [destination.next_hop, destination.interface_mac] };
+    unsafe { macs.write_unaligned([destination.next_hop, destination.interface_mac]) };
     Some(Changes { addresses, datagram })
 }
 
@@ -62,48 +61,51 @@ pub fn rewrite_all(view: &View, headers: &Headers, way: Way, sequence: Option<u3
     let Changes { addresses, datagram } = rewrite(view, headers, way, sequence)?;
     let checksum = view.at::<u16>(headers.udp + UDP_CHECKSUM)?;
     // SAFETY: as in `rewrite`.
-    unsafe { *checksum = addresses.and(datagram).apply_udp(*checksum) };
+    unsafe {
+        checksum.write_unaligned(addresses.and(datagram).apply_udp(headers.datagram.checksum))
+    };
     Some(())
 }
 
 #[inline(always)]
 fn ipv4(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
-    let addresses = view.at::<[u16; 4]>(headers.ip + IPV4_ADDRESSES)?;
-    let ([a, b], [c, d]) = (unmapped(source), unmapped(target));
-    // SAFETY: as in `rewrite`.
-    let change = Change::default().words(unsafe { *addresses }, [a, b, c, d]);
-    unsafe { *addresses = [a, b, c, d] };
+    let addresses = view.at::<[u32; 2]>(headers.ip + IPV4_ADDRESSES)?;
+    let ([.., source], [.., target]) = (longs(source), longs(target));
+    // SAFETY (all blocks): as in `rewrite`.
+    let change = Change::default().longs(unsafe { addresses.read_unaligned() }, [source, target]);
+    unsafe { addresses.write_unaligned([source, target]) };
     let ttl = view.at::<[u8; 2]>(headers.ip + IPV4_TTL)?;
     let [old, protocol] = unsafe { *ttl };
     let new = [HOP_LIMIT, protocol];
     unsafe { *ttl = new };
-    let header = change.word(u16::from_ne_bytes([old, protocol]), u16::from_ne_bytes(new));
+    let header = change.short(u16::from_ne_bytes([old, protocol]), u16::from_ne_bytes(new));
     let checksum = view.at::<u16>(headers.ip + IPV4_CHECKSUM)?;
-    unsafe { *checksum = header.apply(*checksum) };
+    unsafe { checksum.write_unaligned(header.apply(checksum.read_unaligned())) };
     Some(change)
 }
 
 #[inline(always)]
 fn ipv6(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
-    let addresses = view.at::<[Address; 2]>(headers.ip + IPV6_ADDRESSES)?;
-    // SAFETY: as in `rewrite`.
-    let [old_source, old_target] = unsafe { *addresses };
-    let change = Change::default().words(old_source, source).words(old_target, target);
-    unsafe { *addresses = [source, target] };
+    let addresses = view.at::<[[u32; 4]; 2]>(headers.ip + IPV6_ADDRESSES)?;
+    // SAFETY (all blocks): as in `rewrite`.
+    let [old_source, old_target] = unsafe { addresses.read_unaligned() };
+    let (source, target) = (longs(source), longs(target));
+    let change = Change::default().longs(old_source, source).longs(old_target, target);
+    unsafe { addresses.write_unaligned([source, target]) };
     let hop_limit = view.at::<u8>(headers.ip + IPV6_HOP_LIMIT)?;
     unsafe { *hop_limit = HOP_LIMIT };
     Some(change)
 }
 
-/// The IPv4 address in its IPv6 form.
+/// An address in words of 32 bits, as they stand in memory.
 #[inline(always)]
-fn unmapped([.., a, b]: Address) -> [u16; 2] {
-    [a, b]
+fn longs([a, b, c, d, e, f, g, h]: Address) -> [u32; 4] {
+    [both(a, b), both(c, d), both(e, f), both(g, h)]
 }
 
-/// The two words of a number as they stand in memory.
+/// Two words that stand in a row.
 #[inline(always)]
-fn words(number: u32) -> [u16; 2] {
-    let [a, b, c, d] = number.to_ne_bytes();
-    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
+fn both(first: u16, second: u16) -> u32 {
+    let ([a, b], [c, d]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u32::from_ne_bytes([a, b, c, d])
 }

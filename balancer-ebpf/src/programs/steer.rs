@@ -16,7 +16,9 @@ use common::{
 use super::{
     count,
     maps::{DESTINATIONS, DOMAINS, FLOWS, LISTENERS, RECEIVERS, SESSIONS},
-    packet::{Form, Headers, IPV4_ADDRESSES, IPV6_ADDRESSES, PROTOCOL_UDP, UDP_LEN, View},
+    packet::{
+        Datagram, Form, Headers, IPV4_ADDRESSES, IPV6_ADDRESSES, PROTOCOL_UDP, UDP_LEN, View,
+    },
     word::MapWord,
 };
 
@@ -148,10 +150,10 @@ impl<'a> Packet<'a> {
     /// Finds the packet's session. One that is not known is counted, if it is for a receiver.
     #[inline(always)]
     fn of(view: &'a View, headers: &'a Headers, hook: Hook) -> Option<Packet<'a>> {
-        let flow = headers.flow(view)?;
+        let key = headers.key(view)?;
         // SAFETY: the value is a number that the daemon writes once, when it adds the element.
-        let Some(domain_index) = (unsafe { FLOWS.get(&flow) }).copied() else {
-            unknown(&flow, hook.segments);
+        let Some(domain_index) = (unsafe { FLOWS.get(key.flow()) }).copied() else {
+            unknown(key.flow(), hook.segments);
             return None;
         };
         let domain = DOMAINS.get_ptr_mut(domain_index)?;
@@ -219,14 +221,13 @@ impl<'a> Packet<'a> {
         if hook.segments > 1 {
             return Err(PassUp::Gso);
         }
-        let [version, ..] = self.headers.message;
+        let Datagram { version, len, checksum, .. } = self.headers.datagram;
         if version != VERSION.to_be() {
             return Err(PassUp::Version);
         }
         let length = self.headers.message_len();
         let Headers { ip, udp, ip_len, .. } = *self.headers;
-        let [_, _, udp_len, checksum] = self.headers.datagram;
-        let udp_length = usize::from(u16::from_be(udp_len));
+        let udp_length = usize::from(u16::from_be(len));
         if length + UDP_LEN != udp_length
             || udp - ip + udp_length != ip_len
             || ip + ip_len > self.view.len()
@@ -234,7 +235,7 @@ impl<'a> Packet<'a> {
         {
             return Err(PassUp::Lengths);
         }
-        if !hook.completes_checksums && self.headers.is_partial(self.view, udp_len, checksum) {
+        if !hook.completes_checksums && self.headers.is_partial(self.view, len, checksum) {
             return Err(PassUp::PartialChecksum);
         }
         self.inspect_sets(length)
@@ -248,7 +249,7 @@ impl<'a> Packet<'a> {
             return Err(PassUp::NoSets);
         }
         for _ in 0..MAX_SETS {
-            let bytes: [u8; SET_HEADER_LEN] = self.view.bytes(at).ok_or(PassUp::Sets)?;
+            let bytes: [u8; SET_HEADER_LEN] = self.view.read(at).ok_or(PassUp::Sets)?;
             let set = SetHeader::read(bytes, end - at).map_err(|_| PassUp::Sets)?;
             if set.id == TEMPLATE_SET || set.id == OPTIONS_TEMPLATE_SET {
                 return Err(PassUp::Template);
@@ -275,13 +276,15 @@ impl<'a> Packet<'a> {
     #[inline(always)]
     fn note(&self) -> bool {
         // SAFETY: the value of a map; the lock is held, and nobody reads the mark before it is published.
-        let mark = unsafe { &mut *(&raw mut (*self.session).mark).cast::<[u16; MARK_LEN / 2]>() };
-        match self.view.words::<{ MARK_LEN / 2 }>(self.headers.at_message()) {
+        let mark = unsafe { &mut *(&raw mut (*self.session).mark) };
+        let at = self.headers.at_message();
+        match self.view.read::<[u8; MARK_LEN]>(at) {
             // What follows a short message in its frame is padding.
-            Some(words) if self.headers.message_len() >= MARK_LEN => *mark = words,
+            Some(bytes) if self.headers.message_len() >= MARK_LEN => *mark = bytes,
             _ => {
-                *mark = [0; MARK_LEN / 2];
-                mark[..HEADER_LEN / 2].copy_from_slice(&self.headers.message);
+                let Some(header) = self.view.read::<[u8; HEADER_LEN]>(at) else { return false };
+                mark[..HEADER_LEN].copy_from_slice(&header);
+                mark[HEADER_LEN..].fill(0);
             }
         }
         true
@@ -364,10 +367,10 @@ impl Headers {
         let rest = [PROTOCOL_UDP.to_be(), udp_len];
         match self.ipv6 {
             true => view
-                .words::<16>(self.ip + IPV6_ADDRESSES)
+                .read::<[u32; 8]>(self.ip + IPV6_ADDRESSES)
                 .is_some_and(|addresses| is_partial(checksum, addresses, rest)),
             false => view
-                .words::<4>(self.ip + IPV4_ADDRESSES)
+                .read::<[u32; 2]>(self.ip + IPV4_ADDRESSES)
                 .is_some_and(|addresses| is_partial(checksum, addresses, rest)),
         }
     }
