@@ -42,12 +42,13 @@ pub fn rewrite(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) 
     let ports = view.at::<u32>(headers.udp)?;
     // SAFETY (this and the next blocks): `at` has compared the whole type with the packet's end.
     let new_ports = both(source.port, destination.port);
-    let mut datagram = Change::default().long(headers.datagram.ports, new_ports);
+    // Of copies at a TC hook each is made from the one before: what `headers` says is history.
+    let mut datagram = Change::default().long(unsafe { ports.read_unaligned() }, new_ports);
     unsafe { ports.write_unaligned(new_ports) };
     if let Some(sequence) = sequence {
         let number = view.at::<u32>(headers.at_message() + SEQUENCE_OFFSET)?;
         let new_number = sequence.to_be();
-        datagram = datagram.long(headers.datagram.sequence, new_number);
+        datagram = datagram.long(unsafe { number.read_unaligned() }, new_number);
         unsafe { number.write_unaligned(new_number) };
     }
     let macs = view.at::<[Mac; 2]>(headers.ip - ETHERNET_LEN)?;
@@ -62,7 +63,7 @@ pub fn rewrite_all(view: &View, headers: &Headers, way: Way, sequence: Option<u3
     let checksum = view.at::<u16>(headers.udp + UDP_CHECKSUM)?;
     // SAFETY: as in `rewrite`.
     unsafe {
-        checksum.write_unaligned(addresses.and(datagram).apply_udp(headers.datagram.checksum))
+        checksum.write_unaligned(addresses.and(datagram).apply_udp(checksum.read_unaligned()))
     };
     Some(())
 }
