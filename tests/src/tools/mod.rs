@@ -6,10 +6,12 @@
 //! | [`Nfacctd`] (UDP) | pmacct | flows, packets, octets; complaints in its log |
 //! | [`PythonCollector`] (TCP) | python3-ipfix | records, sets without a template; refuses messages without sets |
 //! | [`ipfix_dump`] (a TCP stream as file) | libfixbuf-tools | records, templates, complaints |
+//! | [`bpf_map`] | bpftool | what is in a pinned map |
 //! | [`tshark`] (any messages) | tshark | records, sets without a template |
 //!
 //! A tool that is not there is an error that says how to get it, never a reason to skip a test.
 
+mod bpftool;
 mod fixbuf;
 mod nfdump;
 mod pmacct;
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+pub use bpftool::bpf_map;
 pub use fixbuf::{Dump, ipfix_dump};
 pub use nfdump::Nfcapd;
 pub use pmacct::Nfacctd;

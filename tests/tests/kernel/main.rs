@@ -2,8 +2,13 @@
 //! programs that forwarded it. Every test looks at that, as one that runs in userspace without
 //! anybody noticing says nothing.
 
+mod cpus;
+mod exporters;
 mod forwarding;
+mod frames;
 mod hooks;
 mod local;
+mod receivers;
 mod scene;
+mod sizes;
 mod templates;

@@ -74,7 +74,14 @@ impl<'a> Scene<'a> {
     pub fn stream_from(&self, namespace: &Namespace) -> Result<Stream<'_>> {
         let setup = &self.setup;
         let exporter = namespace.run(|| setup.udp())?;
-        Ok(Stream { scene: self, exporter, sent: Vec::new(), turns: Vec::new() })
+        Ok(Stream {
+            scene: self,
+            exporter,
+            sent: Vec::new(),
+            turns: Vec::new(),
+            split: false,
+            by_domain: false,
+        })
     }
 
     /// Waits until at most `open` messages are on their way.
@@ -162,6 +169,10 @@ pub struct Stream<'a> {
     pub sent: Vec<Vec<u8>>,
     /// Those of it that took a turn.
     turns: Vec<usize>,
+    /// Whether some of it is too long for a datagram to a collector.
+    split: bool,
+    /// Whether only each observation domain by itself keeps its order.
+    pub by_domain: bool,
 }
 
 impl Stream<'_> {
@@ -177,12 +188,8 @@ impl Stream<'_> {
     /// Takes note of a message of flow data that was sent another way, and waits if too many are
     /// on their way.
     pub fn note_data(&mut self, message: Vec<u8>) -> Result<()> {
-        let copies = match self.scene.mode {
-            Mode::All => self.scene.setup.collectors.len(),
-            Mode::RoundRobin => 1,
-        };
         self.turns.push(self.sent.len());
-        self.note(message, copies)
+        self.note(message, self.copies())
     }
 
     /// Sends a message that goes to everybody: templates, options.
@@ -195,6 +202,21 @@ impl Stream<'_> {
     pub fn mixed(&mut self, message: Vec<u8>) -> Result<()> {
         self.turns.push(self.sent.len());
         self.common(message)
+    }
+
+    /// Sends flow data that gets to collectors in so many pieces.
+    pub fn pieces(&mut self, message: Vec<u8>, pieces: usize) -> Result<()> {
+        self.split = true;
+        self.exporter.send(&message)?;
+        self.turns.push(self.sent.len());
+        self.note(message, pieces * self.copies())
+    }
+
+    fn copies(&self) -> usize {
+        match self.scene.mode {
+            Mode::All => self.scene.setup.collectors.len(),
+            Mode::RoundRobin => 1,
+        }
     }
 
     fn note(&mut self, message: Vec<u8>, copies: usize) -> Result<()> {
@@ -247,20 +269,40 @@ impl Stream<'_> {
     pub fn judge(&self) -> Result<()> {
         let sessions = self.sessions()?;
         match self.scene.mode {
+            Mode::All if self.split => self.complete_in_pieces(&sessions),
             Mode::All => self.complete(&sessions),
             Mode::RoundRobin => self.shared_out(&sessions),
         }
     }
 
     fn complete(&self, sessions: &[Session]) -> Result<()> {
+        let sent = self.ordered(&self.sent);
         for (index, session) in sessions.iter().enumerate() {
-            let got = &session.messages;
-            let count = (got.len(), self.sent.len());
-            let first = got.iter().zip(&self.sent).position(|(got, sent)| got != sent);
+            let got = self.ordered(&session.messages);
+            let count = (got.len(), sent.len());
+            let first = got.iter().zip(&sent).position(|(got, sent)| got != sent);
             ensure!(
-                *got == self.sent,
+                got == sent,
                 "collector {index} has other messages: {count:?}, different from {first:?} on"
             );
+        }
+        Ok(())
+    }
+
+    fn ordered<'m>(&self, messages: &'m [Vec<u8>]) -> Vec<&'m Vec<u8>> {
+        let mut messages: Vec<_> = messages.iter().collect();
+        if self.by_domain {
+            messages.sort_by_key(|message| wire::domain(message));
+        }
+        messages
+    }
+
+    fn complete_in_pieces(&self, sessions: &[Session]) -> Result<()> {
+        let sent = decode::session(&self.sent);
+        for (index, session) in sessions.iter().enumerate() {
+            let got = decode::session(&session.messages);
+            ensure!(got.problems.is_empty(), "collector {index}: {:?}", got.problems);
+            ensure!(got.records == sent.records, "collector {index} has other records");
         }
         Ok(())
     }
@@ -269,6 +311,9 @@ impl Stream<'_> {
         let received: Vec<Decoded> =
             sessions.iter().map(|session| decode::session(&session.messages)).collect();
         decode::round_robin(&decode::session(&self.sent), &received)?;
+        if self.by_domain {
+            return Ok(());
+        }
         let turns: Vec<_> = self.turns.iter().filter_map(|index| self.sent.get(*index)).collect();
         in_turn(&turns, sessions)
     }
@@ -278,11 +323,15 @@ impl Stream<'_> {
 fn in_turn(messages: &[&Vec<u8>], sessions: &[Session]) -> Result<()> {
     let mut places = HashMap::new();
     for (place, session) in sessions.iter().enumerate() {
-        let arrived = session.messages.iter().map(|message| wire::without_sequence(message));
-        places.extend(arrived.map(|message| (message, place)));
+        let whole = session.messages.iter().map(|message| wire::without_sequence(message));
+        places.extend(whole.map(|message| (message, place)));
+        let pieces = session.messages.iter().filter_map(|message| head(message));
+        places.extend(pieces.map(|head| (head, place)));
     }
     let place = |message: &&Vec<u8>| {
-        places.get(&wire::without_sequence(message)).copied().context("a message was changed")
+        let whole = places.get(&wire::without_sequence(message));
+        let place = whole.or_else(|| places.get(&head(message)?));
+        place.copied().context("a message was changed")
     };
     let order = messages.iter().map(place).collect::<Result<Vec<_>>>()?;
     let first: BTreeSet<_> = order.iter().take(sessions.len()).collect();
@@ -291,4 +340,10 @@ fn in_turn(messages: &[&Vec<u8>], sessions: &[Session]) -> Result<()> {
     let broken = strict.clone().position(|(one, other)| one != other);
     ensure!(broken.is_none(), "not in turn from message {broken:?} on: {order:?}");
     Ok(())
+}
+
+/// The beginning of the first record, by which the first piece of a message is recognised.
+fn head(message: &[u8]) -> Option<Vec<u8>> {
+    let start = wire::MESSAGE_HEADER + wire::SET_HEADER;
+    message.get(start..start + 24).map(<[u8]>::to_vec)
 }
