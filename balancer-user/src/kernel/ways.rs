@@ -32,9 +32,10 @@ impl Way {
         self.written.filter(|way| way.reach != 0 && way.local == 0).map(|way| way.interface)
     }
 
-    /// Whether redirected frames can be sent this way.
+    /// Whether redirected frames can be sent this way, or no program that takes packets in can send
+    /// anything: then XDP is as good as TC.
     pub fn takes_xdp(&self) -> bool {
-        self.written.is_none_or(|way| way.reach & FROM_XDP != 0 || way.reach == 0)
+        self.written.is_none_or(|way| way.reach & FROM_XDP != 0 || way.reach & FROM_TC == 0)
     }
 
     /// Looks for the way anew, and lets programs know of a change, all of it at once. True where
