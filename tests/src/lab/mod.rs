@@ -53,6 +53,12 @@ pub fn available_with_vlans() -> bool {
     available() && (namespace::has_vlans() || skip("needs a kernel with VLANs (8021q)"))
 }
 
+/// [`available`] for a test in which one CPU hands work to another.
+pub fn available_with_two_cpus() -> bool {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    available() && (cpus > 1 || skip("needs two CPUs"))
+}
+
 /// Says that the test which is running does not, and why.
 fn skip(why: &str) -> bool {
     let thread = std::thread::current();

@@ -1,15 +1,14 @@
 //! Several exporters, several observation domains, exporters that begin anew.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::decode;
 use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::lab::{Family, Lab, available};
 
-use crate::scene::{Scene, Stream};
+use crate::scene::{MODES, Scene, Stream};
 
 const ROUNDS: usize = 60;
-const MODES: [Mode; 2] = [Mode::RoundRobin, Mode::All];
 
 #[test]
 fn several_exporters_at_once() {
@@ -139,6 +138,6 @@ fn restarted(stream: &Stream<'_>) -> Result<()> {
         sessions.iter().map(|session| decode::session(&session.messages)).collect();
     decode::records_once(&decode::session(&stream.sent), &received)?;
     let gaps: usize = received.iter().map(|one| one.gaps()).sum();
-    anyhow::ensure!(gaps == 1, "{gaps} jumps");
+    ensure!(gaps == 1, "{gaps} jumps");
     Ok(())
 }

@@ -5,10 +5,9 @@ use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::lab::{Family, Lab, Shape, Site, available};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, each_case};
 
 const MESSAGES: usize = 300;
-const MODES: [Mode; 2] = [Mode::RoundRobin, Mode::All];
 
 /// A session to collectors at `sites`: all of its flow data is forwarded, nothing else happens.
 fn forwards(lab: &Lab, mode: Mode, family: Family, sites: &[&Site]) -> Result<()> {
@@ -21,45 +20,39 @@ fn forwards(lab: &Lab, mode: Mode, family: Family, sites: &[&Site]) -> Result<()
     scene.judge(&[&stream], MESSAGES)
 }
 
-/// Both modes, in both families, to collectors at `sites`.
-fn forwards_everything(lab: &Lab, sites: &[&Site]) {
-    for family in Family::BOTH {
-        for mode in MODES {
-            forwards(lab, mode, family, sites)
-                .map_err(|error| error.context(format!("{mode}, {family:?}")))
-                .unwrap();
-        }
-    }
+fn forwards_everything(lab: &Lab, sites: &[&Site]) -> Result<()> {
+    each_case(|mode, family| forwards(lab, mode, family, sites))
 }
 
 /// As many destinations as these, each at an interface of its own.
-fn direct(collectors: usize) {
-    if available() {
-        let lab = Lab::new(collectors).unwrap();
-        forwards_everything(&lab, &lab.collectors().iter().collect::<Vec<_>>());
+fn direct(collectors: usize) -> Result<()> {
+    if !available() {
+        return Ok(());
     }
+    let lab = Lab::new(collectors)?;
+    forwards_everything(&lab, &lab.collectors().iter().collect::<Vec<_>>())
 }
 
 #[test]
 fn one_destination() {
-    direct(1);
+    direct(1).unwrap();
 }
 
 #[test]
 fn two_destinations() {
-    direct(2);
+    direct(2).unwrap();
 }
 
 #[test]
 fn three_destinations() {
-    direct(3);
+    direct(3).unwrap();
 }
 
 #[test]
 fn destinations_behind_a_router() {
     if available() {
         let lab = Shape::new(0).routed(3).build().unwrap();
-        forwards_everything(&lab, &lab.collectors().iter().collect::<Vec<_>>());
+        forwards_everything(&lab, &lab.collectors().iter().collect::<Vec<_>>()).unwrap();
     }
 }
 
@@ -68,7 +61,7 @@ fn destinations_behind_one_interface() {
     if available() {
         let lab = Lab::new(1).unwrap();
         let site = lab.collector(0).unwrap();
-        forwards_everything(&lab, &[site, site, site]);
+        forwards_everything(&lab, &[site, site, site]).unwrap();
     }
 }
 
@@ -77,7 +70,7 @@ fn sixteen_destinations_behind_several_interfaces_and_a_router() {
     if available() {
         let lab = Shape::new(2).routed(2).build().unwrap();
         let [a, b, c, d] = [0, 1, 2, 3].map(|index| lab.collector(index).unwrap());
-        forwards_everything(&lab, &[a, b, a, c, a, d, b, c, a, a, d, d, b, a, c, b]);
+        forwards_everything(&lab, &[a, b, a, c, a, d, b, c, a, a, d, d, b, a, c, b]).unwrap();
     }
 }
 
@@ -86,6 +79,7 @@ fn sixteen_destinations_behind_several_interfaces_and_a_router() {
 fn destinations_behind_the_exporters_interface() {
     if available() {
         let lab = Lab::new(1).unwrap();
-        forwards_everything(&lab, &[lab.exporter(), lab.collector(0).unwrap(), lab.exporter()]);
+        forwards_everything(&lab, &[lab.exporter(), lab.collector(0).unwrap(), lab.exporter()])
+            .unwrap();
     }
 }

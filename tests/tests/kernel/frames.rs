@@ -1,16 +1,15 @@
 //! Frames that are not quite as an exporter's network card would send them.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::frame::Checksum;
 use ipfix_balancer_tests::lab::{Family, Lab, RawExporter, Shape, available};
 use ipfix_balancer_tests::wire;
 
-use crate::scene::Scene;
+use crate::scene::{MODES, Scene, each_case};
 
 const MESSAGES: usize = 100;
-const MODES: [Mode; 2] = [Mode::RoundRobin, Mode::All];
 
 /// An exporter on the same machine leaves its checksums to a network card that there is not.
 #[test]
@@ -19,20 +18,20 @@ fn incomplete_checksums_go_up_and_arrive_right() {
         return;
     }
     let lab = Shape::new(2).checksum_offload().build().unwrap();
-    for family in Family::BOTH {
-        for mode in MODES {
-            let scene = Scene::new(&lab, mode, family).unwrap();
-            let mut flows = Flows::new(7);
-            let mut stream = scene.stream().unwrap();
-            stream.common(flows.templates()).unwrap();
-            scene.setup.wait_until_up().unwrap();
-            stream.data((0..MESSAGES).map(|index| flows.data(1 + index % 20))).unwrap();
-            scene.judge(&[&stream], 0).unwrap();
-            let status = scene.status().unwrap();
-            let incomplete = status.passed_up("partial_checksum");
-            assert!(incomplete > 50, "{incomplete} of {MESSAGES}");
-        }
-    }
+    each_case(|mode, family| incomplete(&lab, mode, family)).unwrap();
+}
+
+fn incomplete(lab: &Lab, mode: Mode, family: Family) -> Result<()> {
+    let scene = Scene::new(lab, mode, family)?;
+    let mut flows = Flows::new(7);
+    let mut stream = scene.stream()?;
+    stream.common(flows.templates())?;
+    scene.setup.wait_until_up()?;
+    stream.data((0..MESSAGES).map(|index| flows.data(1 + index % 20)))?;
+    scene.judge(&[&stream], 0)?;
+    let up = scene.status()?.passed_up("partial_checksum");
+    ensure!(up > 50, "{up} of {MESSAGES}");
+    Ok(())
 }
 
 /// A VLAN that neither the balancer nor the collectors have: its frames are lost if they go up, and
@@ -70,11 +69,7 @@ fn tagged_frames_are_forwarded_without_their_tag() {
         return;
     }
     let lab = Lab::new(2).unwrap();
-    for family in Family::BOTH {
-        for mode in MODES {
-            tagged(&lab, mode, family).unwrap();
-        }
-    }
+    each_case(|mode, family| tagged(&lab, mode, family)).unwrap();
 }
 
 #[test]
@@ -121,16 +116,12 @@ fn fragments_keep_their_place() {
         return;
     }
     let lab = Lab::new(2).unwrap();
-    for family in Family::BOTH {
-        for mode in MODES {
-            let mut scene = Scene::new(&lab, mode, family).unwrap();
-            scene.window = 10;
-            fragmented(&scene).unwrap();
-        }
-    }
+    each_case(|mode, family| fragmented(&lab, mode, family)).unwrap();
 }
 
-fn fragmented(scene: &Scene<'_>) -> Result<()> {
+fn fragmented(lab: &Lab, mode: Mode, family: Family) -> Result<()> {
+    let mut scene = Scene::new(lab, mode, family)?;
+    scene.window = 10;
     let raw = RawExporter::open(scene.lab.exporter())?;
     let to = scene.setup.receiver.address();
     let mut flows = Flows::new(7);
@@ -145,7 +136,7 @@ fn fragmented(scene: &Scene<'_>) -> Result<()> {
         stream.data((0..15).map(|_| flows.data(3)))?;
     }
     let fragments = scene.status()?.passed_up("fragment");
-    anyhow::ensure!(fragments == 20, "{fragments} first fragments");
+    ensure!(fragments == 20, "{fragments} first fragments");
     scene.judge(&[&stream], 50)
 }
 

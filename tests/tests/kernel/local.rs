@@ -9,10 +9,9 @@ use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::lab::{Family, Lab, available};
 use ipfix_balancer_tests::net::{V4, V6};
 
-use crate::scene::{Scene, collectors};
+use crate::scene::{MODES, Scene, collectors, each_case, required};
 
 const MESSAGES: usize = 200;
-const MODES: [Mode; 2] = [Mode::RoundRobin, Mode::All];
 
 /// Collectors on the balancer's host, at the address that the exporter sends to and at loopback's.
 fn neighbours(lab: &Lab, family: Family) -> Result<Vec<Collector>> {
@@ -22,7 +21,7 @@ fn neighbours(lab: &Lab, family: Family) -> Result<Vec<Collector>> {
 }
 
 fn forwards(lab: &Lab, mode: Mode, family: Family, to: Vec<Collector>) -> Result<()> {
-    let scene = Scene::configured(lab, mode, family, to, |receiver| receiver)?;
+    let scene = Scene::configured(lab, mode, family, to, required)?;
     let mut flows = Flows::new(7);
     let mut stream = scene.stream_from(lab.balancer())?;
     stream.begin(&mut flows)?;
@@ -31,21 +30,15 @@ fn forwards(lab: &Lab, mode: Mode, family: Family, to: Vec<Collector>) -> Result
 }
 
 /// Both modes and families, to the collectors that `to` starts.
-fn forwards_everything(lab: &Lab, to: impl Fn(Family) -> Result<Vec<Collector>>) {
-    for family in Family::BOTH {
-        for mode in MODES {
-            forwards(lab, mode, family, to(family).unwrap())
-                .map_err(|error| error.context(format!("{mode}, {family:?}")))
-                .unwrap();
-        }
-    }
+fn forwards_everything(lab: &Lab, to: impl Fn(Family) -> Result<Vec<Collector>>) -> Result<()> {
+    each_case(|mode, family| forwards(lab, mode, family, to(family)?))
 }
 
 #[test]
 fn to_collectors_on_the_same_host() {
     if available() {
         let lab = Lab::new(0).unwrap();
-        forwards_everything(&lab, |family| neighbours(&lab, family));
+        forwards_everything(&lab, |family| neighbours(&lab, family)).unwrap();
     }
 }
 
@@ -54,7 +47,7 @@ fn to_collectors_on_other_hosts() {
     if available() {
         let lab = Lab::new(2).unwrap();
         let [a, b] = [0, 1].map(|index| lab.collector(index).unwrap());
-        forwards_everything(&lab, |family| collectors(&[a, b, a], family));
+        forwards_everything(&lab, |family| collectors(&[a, b, a], family)).unwrap();
     }
 }
 
@@ -68,7 +61,8 @@ fn to_collectors_here_and_there() {
             let mut all = neighbours(&lab, family)?;
             all.splice(1..1, collectors(&[site], family)?);
             Ok(all)
-        });
+        })
+        .unwrap();
     }
 }
 

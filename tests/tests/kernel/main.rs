@@ -2,12 +2,15 @@
 //! programs that forwarded it. Every test looks at that, as one that runs in userspace without
 //! anybody noticing says nothing.
 
+mod corpus;
 mod cpus;
 mod exporters;
 mod forwarding;
 mod frames;
 mod hooks;
 mod local;
+mod mixed;
+mod nfcapd;
 mod receivers;
 mod scene;
 mod sizes;

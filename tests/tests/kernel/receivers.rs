@@ -1,6 +1,6 @@
 //! Several receivers of one daemon.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ipfix_balancer_tests::collector::Collector;
 use ipfix_balancer_tests::collector::Protocol::Udp;
 use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver};
@@ -87,7 +87,7 @@ fn begin(daemon: &Daemon, branches: &mut [Branch]) -> Result<()> {
             return Ok(());
         }
     }
-    anyhow::bail!("not all in the kernel: {:?}", forwarded(daemon, branches)?)
+    bail!("not all in the kernel: {:?}", forwarded(daemon, branches)?)
 }
 
 /// Two of each mode, with collectors behind the same interfaces, and equal sessions.

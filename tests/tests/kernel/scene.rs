@@ -19,6 +19,19 @@ const WINDOW: usize = 100;
 /// Messages after which a session must have been handed to the kernel.
 const PATIENCE: usize = 100;
 
+/// What a receiver can do with a message.
+pub const MODES: [Mode; 2] = [Mode::RoundRobin, Mode::All];
+
+/// Each mode in each family.
+pub fn each_case(mut case: impl FnMut(Mode, Family) -> Result<()>) -> Result<()> {
+    for family in Family::BOTH {
+        for mode in MODES {
+            case(mode, family).with_context(|| format!("{mode}, {family:?}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// A daemon in the balancer's namespace of a lab, with one receiver and its collectors.
 pub struct Scene<'a> {
     /// Where it plays.
@@ -40,7 +53,7 @@ impl<'a> Scene<'a> {
 
     /// A collector at each of `sites`, which may be named more than once.
     pub fn at(lab: &'a Lab, mode: Mode, family: Family, sites: &[&Site]) -> Result<Self> {
-        Self::configured(lab, mode, family, collectors(sites, family)?, |receiver| receiver)
+        Self::configured(lab, mode, family, collectors(sites, family)?, required)
     }
 
     /// These collectors, and a receiver with further parameters.
@@ -53,9 +66,7 @@ impl<'a> Scene<'a> {
     ) -> Result<Self> {
         let setup = lab.balancer().run(|| {
             let address = free_address(lab.balancer_ip(family))?;
-            // What can't have the kernel path shall not start.
-            let receiver = Receiver::new(mode, Udp, address).set("ACCEL", "require");
-            Setup::serving(configure(receiver), collectors)
+            Setup::serving(configure(Receiver::new(mode, Udp, address)), collectors)
         })?;
         Ok(Self { lab, setup, window: WINDOW, mode, due: Cell::new(0) })
     }
@@ -152,6 +163,11 @@ impl<'a> Scene<'a> {
         }
         Ok(())
     }
+}
+
+/// A receiver that does not start where it can't have the kernel path.
+pub fn required(receiver: Receiver) -> Receiver {
+    receiver.set("ACCEL", "require")
 }
 
 /// A collector at each of `sites`.

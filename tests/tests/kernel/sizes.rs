@@ -1,14 +1,13 @@
 //! Messages longer than a way takes, among others that are forwarded.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::lab::{Family, Lab, available};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, each_case};
 
 const ROUNDS: usize = 20;
-const MODES: [Mode; 2] = [Mode::RoundRobin, Mode::All];
 
 /// Every 20 messages one of `records` records, which leaves in two pieces. `reason` is why.
 fn among_others(lab: &Lab, mode: Mode, family: Family, records: usize, reason: &str) -> Result<()> {
@@ -23,7 +22,7 @@ fn among_others(lab: &Lab, mode: Mode, family: Family, records: usize, reason: &
     }
     scene.wait_for_arrival(0)?;
     let (up, rounds) = (scene.status()?.passed_up(reason), u64::try_from(ROUNDS)?);
-    anyhow::ensure!(up > 0 && up <= rounds, "{up} went up: {reason}\n{}", scene.describe());
+    ensure!(up > 0 && up <= rounds, "{up} went up: {reason}\n{}", scene.describe());
     scene.judge(&[&stream], ROUNDS * 20 / 4)
 }
 
@@ -33,11 +32,7 @@ fn fragmented_by_the_exporter_and_split_for_the_collectors() {
         return;
     }
     let lab = Lab::new(3).unwrap();
-    for family in Family::BOTH {
-        for mode in MODES {
-            among_others(&lab, mode, family, 60, "fragment").unwrap();
-        }
-    }
+    each_case(|mode, family| among_others(&lab, mode, family, 60, "fragment")).unwrap();
 }
 
 #[test]
@@ -49,9 +44,5 @@ fn longer_than_the_way_to_the_collectors_takes() {
     for site in lab.collectors() {
         site.set_mtu(1300).unwrap();
     }
-    for family in Family::BOTH {
-        for mode in MODES {
-            among_others(&lab, mode, family, 30, "mtu").unwrap();
-        }
-    }
+    each_case(|mode, family| among_others(&lab, mode, family, 30, "mtu")).unwrap();
 }

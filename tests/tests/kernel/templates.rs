@@ -75,23 +75,24 @@ fn redefinition(lab: &Lab, mode: Mode, every: usize, window: usize) -> Result<()
     scene.judge(&[&stream], if window < SMALL { ROUNDS * every / 4 } else { 1 })
 }
 
-fn redefinitions(mode: Mode) {
+fn redefinitions(mode: Mode) -> Result<()> {
     if available() {
-        let lab = Lab::new(3).unwrap();
+        let lab = Lab::new(3)?;
         for (every, window) in [(40, 6), (15, 100)] {
-            redefinition(&lab, mode, every, window).unwrap();
+            redefinition(&lab, mode, every, window)?;
         }
     }
+    Ok(())
 }
 
 #[test]
 fn round_robin_follows_templates_redefined_under_load() {
-    redefinitions(Mode::RoundRobin);
+    redefinitions(Mode::RoundRobin).unwrap();
 }
 
 #[test]
 fn all_follows_templates_redefined_under_load() {
-    redefinitions(Mode::All);
+    redefinitions(Mode::All).unwrap();
 }
 
 /// Flow data with options data, mixed messages, templates repeated, in between.
