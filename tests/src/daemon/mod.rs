@@ -4,7 +4,9 @@ mod binary;
 mod config;
 mod status;
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -50,20 +52,33 @@ impl Daemon {
 
     /// Starts a daemon with this configuration text, and waits until it answers.
     pub fn start_with(text: &str) -> Result<Self> {
+        Self::start_by(&[], text)
+    }
+
+    /// Likewise, run by another program: `setpriv` with its arguments, for example.
+    pub fn start_by(runner: &[&str], text: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ipfix-balancer-").tempdir()?;
+        // The daemon may have to run as somebody else.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         std::fs::write(config_in(folder.path()), text)?;
-        let log = File::create(log_in(folder.path()))?;
-        let child = Command::new(binary()?)
-            .args(["run", "--config"])
-            .arg(config_in(folder.path()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .context("start the daemon")?;
+        let child = spawn(runner, folder.path())?;
         let mut daemon = Self { child, folder };
         daemon.wait_until_ready()?;
         Ok(daemon)
+    }
+
+    /// Ends it as `kill -9` does: nothing is sent, written or taken away any more.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it anew after its end, with the configuration of now, and waits until it answers. To be
+    /// called where it was started.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child = spawn(&[], self.folder.path())?;
+        self.wait_until_ready()
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -190,6 +205,21 @@ pub fn outcome(command: &mut Command) -> Result<Outcome> {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// Starts a daemon with the configuration in `folder`; its log goes there as well.
+fn spawn(runner: &[&str], folder: &Path) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(log_in(folder))?;
+    let mut words = runner.iter().map(OsStr::new).chain([binary()?.as_os_str()]);
+    Command::new(words.next().context("no program")?)
+        .args(words)
+        .args(["run", "--config"])
+        .arg(config_in(folder))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .context("start the daemon")
 }
 
 fn config_in(folder: &Path) -> PathBuf {

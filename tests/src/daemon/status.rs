@@ -45,19 +45,19 @@ impl ReceiverStatus {
         number(&self.0, "kernel_messages")
     }
 
-    /// `kernel` or `userspace`, and why.
-    pub fn path(&self) -> (String, String) {
-        (text(&self.0, "path"), text(&self.0, "path_reason"))
+    /// `kernel` or `userspace`.
+    pub fn path(&self) -> String {
+        text(&self.0, "path")
     }
 
-    /// Datagrams that the kernel path sent up for `reason`.
+    /// Why it is this path, and where programs are attached.
+    pub fn path_reason(&self) -> String {
+        text(&self.0, "path_reason")
+    }
+
+    /// Datagrams that the kernel path has sent up for `reason`.
     pub fn passed_up(&self, reason: &str) -> u64 {
         self.0.get("passed_up").map_or(0, |counts| number(counts, reason))
-    }
-
-    /// Datagrams that the kernel path sent up for any reason.
-    pub fn passed_up_in_all(&self) -> u64 {
-        sum(&self.0, "passed_up")
     }
 
     /// What was dropped, refused or closed for `reason`.
@@ -93,7 +93,7 @@ impl DestinationStatus {
         number(&self.0, "messages")
     }
 
-    /// Messages sent by the kernel path; [`DestinationStatus::messages`] has them as well.
+    /// Messages that the kernel path has sent.
     pub fn kernel_messages(&self) -> u64 {
         number(&self.0, "kernel_messages")
     }
@@ -116,6 +116,10 @@ impl DestinationStatus {
 
 fn number(value: &Value, field: &str) -> u64 {
     value.get(field).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn dropped(value: &Value, reason: &str) -> u64 {
