@@ -112,8 +112,17 @@ impl Connector {
     }
 
     async fn open_udp(&mut self) -> io::Result<Open> {
-        let (socket, address) = match &self.udp {
-            Some((socket, address)) => (Rc::clone(socket), *address),
+        let (socket, address) = match self.udp.clone() {
+            Some((socket, address)) => {
+                // It may have lost its route.
+                socket::reconnect_udp(&*socket, address).inspect_err(|error| {
+                    // Its own address is gone.
+                    if error.raw_os_error() == Some(libc::EINVAL) {
+                        self.udp = None;
+                    }
+                })?;
+                (socket, address)
+            }
             None => {
                 let address = self.resolve().await?;
                 let socket = socket::connect_udp(address, self.source)?;

@@ -129,6 +129,11 @@ pub fn connect_udp(destination: SocketAddr, source: Option<SocketAddr>) -> io::R
     Ok(socket)
 }
 
+/// Lets a connected UDP socket look for its route anew; its own address and port stay.
+pub fn reconnect_udp(socket: &impl AsFd, destination: SocketAddr) -> io::Result<()> {
+    SockRef::from(socket).connect(&destination.into())
+}
+
 /// The longest payload that a connected UDP socket can send without IP fragmentation.
 pub fn datagram_limit(socket: &impl AsFd, destination: SocketAddr) -> io::Result<usize> {
     let (mtu, headers) = match destination {
