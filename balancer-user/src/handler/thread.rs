@@ -34,6 +34,7 @@ pub struct Handler {
 }
 
 enum Command {
+    NetworkChanged,
     Suspend(oneshot::Sender<()>),
     Reconfigure(Arc<Receiver>, Option<Arc<Offload>>, oneshot::Sender<()>),
     Stop { drain: Duration, deaf: oneshot::Sender<()> },
@@ -73,6 +74,12 @@ impl Handler {
         offload: Option<Arc<Offload>>,
     ) -> anyhow::Result<()> {
         self.command(|done| Command::Reconfigure(receiver, offload, done)).await
+    }
+
+    /// Lets the handler know that routes may have changed.
+    pub fn network_changed(&self) {
+        // One that has so much to do hears of the next change.
+        let _ = self.commands.try_send(Command::NetworkChanged);
     }
 
     async fn command(
@@ -142,6 +149,11 @@ async fn serve(
     let input = listen(&shared, protocol, socket)?;
     let (drain, deaf) = loop {
         match inbox.recv().await {
+            Some(Command::NetworkChanged) => {
+                for relay in shared.relays() {
+                    relay.borrow_mut().network_changed();
+                }
+            }
             Some(Command::Suspend(done)) => {
                 suspend(&shared);
                 let _ = done.send(());

@@ -6,7 +6,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Relay;
-use crate::output::{Link, Outlet, OutletId};
+use crate::{
+    net::socket,
+    output::{Link, Outlet, OutletId},
+};
 
 impl Relay {
     /// The outlet of this id, whether configured still or leaving.
@@ -44,6 +47,21 @@ impl Relay {
         }
         self.flush_one(id);
         self.release();
+    }
+
+    /// Looks anew at how long a datagram to each destination may be.
+    pub fn network_changed(&mut self) {
+        for (target, outlet) in self.outlets.iter_mut().enumerate() {
+            let Link::Udp(socket) = outlet.link() else { continue };
+            let Some((_, collector)) = outlet.ends else { continue };
+            // Without a route the next datagram brings the destination down.
+            let limit = socket::reconnect_udp(&**socket, collector)
+                .and_then(|()| socket::datagram_limit(&**socket, collector));
+            if let Ok(limit) = limit {
+                outlet.datagram_limit = limit;
+                self.router.set_limit(target, limit);
+            }
+        }
     }
 
     /// The transport session is over, or could not be made.
