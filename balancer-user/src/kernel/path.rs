@@ -7,10 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use aya::programs::ProgramFd;
 use common::{
     maps::{
-        self, ALL, ANY_CPU, Listener, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RECEIVERS, MAX_SESSIONS,
-        ROUND_ROBIN,
+        self, ALL, ANY_CPU, Destination, FROM_XDP, Listener, MAX_DESTINATIONS, MAX_DOMAINS,
+        MAX_RECEIVERS, MAX_SESSIONS, ROUND_ROBIN,
     },
     reason::{PassUp, Reason, ReceiverCounters},
 };
@@ -24,7 +25,7 @@ use super::{
     programs::{Hook, Programs},
     session,
     status::PathStatus,
-    ways::Way,
+    ways::{Way, device},
 };
 use crate::{
     config::{Mode, Receiver, ReceiverId},
@@ -57,8 +58,8 @@ struct Served {
     bind: Option<IpAddr>,
     listener: Listener,
     ways: Vec<Way>,
-    /// The interfaces that `BROADCASTS` has.
-    broadcast: Vec<u32>,
+    /// The interfaces that `BROADCASTS` has, if this daemon has set them.
+    broadcast: Option<Vec<u32>>,
 }
 
 /// A program at an interface.
@@ -121,43 +122,38 @@ impl KernelPath {
     ) -> Result<Arc<Offload>, LoadError> {
         let listener = listener(receiver);
         let index = self.index_of(receiver, &listener)?;
-        let old = self.served.iter().position(|served| served.id == receiver.id);
-        let stays = old
-            .and_then(|at| self.served.get(at))
-            .is_some_and(|served| served.leads_to(collectors));
-        let left = old.is_none() && self.leads_to(index, collectors);
+        let mode = if receiver.mode == Mode::All { ALL } else { ROUND_ROBIN };
         let mut row = self.maps.receivers.load(index).unwrap_or(EMPTY_RECEIVER);
-        row.mode = if receiver.mode == Mode::All { ALL } else { ROUND_ROBIN };
+        let old = self.served.iter().position(|served| served.id == receiver.id);
+        let left = old.is_none() && row.mode == mode && self.leads_to(index, collectors);
+        if old.is_none() && !left {
+            self.evict(index);
+        }
+        row.mode = mode;
         row.destinations = u32::try_from(collectors.len()).unwrap_or(0);
         row.cpu = cpu(receiver);
-        match old.and_then(|at| self.served.get(at)) {
-            Some(served) => {
-                let counts = self.counts_for(served, collectors);
-                self.control.set_destination_counters(index, &counts)?;
-            }
-            None if left => {}
-            None => {
-                self.evict(index);
-                self.control.reset_counters(index)?;
-            }
-        }
+        let mut served = Served {
+            id: receiver.id,
+            index,
+            mode: receiver.mode,
+            bind: receiver.bind,
+            listener,
+            ways: collectors.iter().copied().map(Way::new).collect(),
+            broadcast: None,
+        };
         self.maps.receivers.store(index, &row);
-        if !stays {
-            let served = Served {
-                id: receiver.id,
-                index,
-                mode: receiver.mode,
-                bind: receiver.bind,
-                listener,
-                ways: collectors.iter().copied().map(Way::new).collect(),
-                broadcast: Vec::new(),
-            };
-            match old.and_then(|at| self.served.get_mut(at)) {
-                Some(place) => *place = served,
-                None => self.served.push(served),
-            }
-        } else if let Some(served) = old.and_then(|at| self.served.get_mut(at)) {
-            served.mode = receiver.mode;
+        let old = old.and_then(|at| self.served.get_mut(at));
+        let stays =
+            old.as_ref().is_some_and(|old| old.leads_to(collectors) && old.mode == receiver.mode);
+        match left {
+            true => served.resume(&self.maps),
+            false if !stays => served.close(&self.maps),
+            false => {}
+        }
+        match old {
+            Some(_) if stays => {}
+            Some(old) => *old = served,
+            None => self.served.push(served),
         }
         self.control.listeners.insert(listener_key(&listener), index, 0)?;
         Ok(Arc::new(Offload { maps: Arc::clone(&self.maps), receiver: index, port: receiver.port }))
@@ -198,12 +194,11 @@ impl KernelPath {
                 return;
             }
         };
-        let copier = self.programs.copier();
+        let copier = self.programs.copier().ok();
         for served in &mut self.served {
-            served.refresh(&mut self.routes, &interfaces, &self.maps);
-            if let Ok(copier) = &copier {
-                served.broadcast(&mut self.control, copier);
-            }
+            let entries = served.look(&mut self.routes, &interfaces);
+            let copies = served.broadcast(&entries, &self.maps, &mut self.control, copier.as_ref());
+            served.follow(entries, copies, &self.maps);
         }
         self.routes.release_unused();
         self.attach(&interfaces);
@@ -367,27 +362,71 @@ impl KernelPath {
 }
 
 impl Served {
-    fn refresh(&mut self, routes: &mut Routes, interfaces: &[Interface], maps: &Maps) {
-        for (destination, way) in (0..).zip(&mut self.ways) {
+    /// The ways to all destinations as they are now.
+    fn look(&mut self, routes: &mut Routes, interfaces: &[Interface]) -> Vec<Destination> {
+        let id = self.id;
+        let look = |way: &mut Way| {
             let before = way.obstacle.clone();
-            way.refresh(routes, interfaces, maps, (self.index, destination));
+            let entry = way.look(routes, interfaces);
             if way.obstacle != before
                 && let Some(obstacle) = &way.obstacle
             {
-                info!(receiver = %self.id, collector = %way.collector, "not in the kernel: {obstacle}");
+                info!(receiver = %id, collector = %way.collector, "not in the kernel: {obstacle}");
             }
+            entry
+        };
+        self.ways.iter_mut().map(look).collect()
+    }
+
+    /// Brings the devices that copies go to in line with the ways to be; false where it can't.
+    /// Programs look at one after the other: where the devices change, all goes up meanwhile.
+    fn broadcast(
+        &mut self,
+        entries: &[Destination],
+        maps: &Maps,
+        control: &mut ControlMaps,
+        copier: Option<&ProgramFd>,
+    ) -> bool {
+        let devices: Vec<u32> = entries.iter().filter_map(device).collect();
+        let of_now: Vec<u32> = self.ways.iter().filter_map(Way::device).collect();
+        if self.mode != Mode::All || self.broadcast.as_ref() == Some(&devices) {
+            return true;
+        }
+        // After a daemon before this one, it may be the copier alone that changes.
+        if devices != of_now {
+            self.close(maps);
+        }
+        let set = copier.ok_or(LoadError::Missing("ipfix_copy"));
+        match set.and_then(|copier| control.set_broadcast(self.index, &devices, copier)) {
+            Ok(()) => self.broadcast = Some(devices),
+            Err(error) => {
+                warn!(receiver = %self.id, "copies can't be sent by XDP: {error}");
+                self.broadcast = None;
+            }
+        }
+        self.broadcast.is_some()
+    }
+
+    /// Lets programs take the ways, by XDP as well where `copies` says so.
+    fn follow(&mut self, entries: Vec<Destination>, copies: bool, maps: &Maps) {
+        let mask = if copies { u32::MAX } else { !FROM_XDP };
+        for ((destination, way), entry) in (0..).zip(&mut self.ways).zip(entries) {
+            let entry = Destination { reach: entry.reach & mask, ..entry };
+            way.follow(entry, maps, (self.index, destination));
         }
     }
 
-    /// Keeps the devices that copies go to in line with the ways.
-    fn broadcast(&mut self, control: &mut ControlMaps, copier: &aya::programs::ProgramFd) {
-        let interfaces: Vec<u32> = self.ways.iter().filter_map(Way::interface).collect();
-        if self.mode != Mode::All || interfaces == self.broadcast {
-            return;
+    /// Sends everything up until the ways are known.
+    fn close(&mut self, maps: &Maps) {
+        for (destination, way) in (0..).zip(&mut self.ways) {
+            way.close(maps, (self.index, destination));
         }
-        match control.set_broadcast(self.index, &interfaces, copier) {
-            Ok(()) => self.broadcast = interfaces,
-            Err(error) => warn!(receiver = %self.id, "copies can't be sent by XDP: {error}"),
+    }
+
+    /// Goes on with the ways of a daemon before this one.
+    fn resume(&mut self, maps: &Maps) {
+        for (destination, way) in (0..).zip(&mut self.ways) {
+            way.resume(maps, (self.index, destination));
         }
     }
 

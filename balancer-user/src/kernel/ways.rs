@@ -27,9 +27,11 @@ impl Way {
         Way { collector, written: None, obstacle: None }
     }
 
-    /// The interface that packets leave by, where there is a way.
-    pub fn interface(&self) -> Option<u32> {
-        self.written.filter(|way| way.reach != 0 && way.local == 0).map(|way| way.interface)
+    /// Goes on with what a daemon before this one has written.
+    pub fn resume(&mut self, maps: &Maps, (receiver, destination): (u32, u32)) {
+        let places = maps.receivers.load(receiver).map_or(0, |row| row.places);
+        let bit = places.checked_shr(destination).unwrap_or(0) & 1;
+        self.written = maps.destinations.load(place(receiver, destination, bit));
     }
 
     /// Whether redirected frames can be sent this way, or no program that takes packets in can send
@@ -38,31 +40,46 @@ impl Way {
         self.written.is_none_or(|way| way.reach & FROM_XDP != 0 || way.reach & FROM_TC == 0)
     }
 
-    /// Looks for the way anew, and lets programs know of a change, all of it at once. True where
-    /// there was one.
-    pub fn refresh(
-        &mut self,
-        routes: &mut Routes,
-        interfaces: &[Interface],
-        maps: &Maps,
-        (receiver, destination): (u32, u32),
-    ) -> bool {
-        let (entry, obstacle) = self.look(routes, interfaces);
-        self.obstacle = obstacle;
-        if self.written == Some(entry) {
-            return false;
-        }
-        write(maps, receiver, destination, &entry);
-        self.written = Some(entry);
-        true
+    /// The interface that copies leave by at present.
+    pub fn device(&self) -> Option<u32> {
+        self.written.as_ref().and_then(device)
     }
 
-    fn look(&self, routes: &mut Routes, interfaces: &[Interface]) -> (Destination, Option<String>) {
-        let mut entry = Destination {
+    /// Sends everything for this destination up, until the way is known again.
+    pub fn close(&mut self, maps: &Maps, (receiver, destination): (u32, u32)) {
+        let entry = self.written.unwrap_or_else(|| self.nowhere());
+        self.follow(Destination { reach: 0, ..entry }, maps, (receiver, destination));
+    }
+
+    /// Lets programs know of a change, all of it at once.
+    pub fn follow(&mut self, entry: Destination, maps: &Maps, (receiver, destination): (u32, u32)) {
+        if self.written != Some(entry) {
+            write(maps, receiver, destination, &entry);
+            self.written = Some(entry);
+        }
+    }
+
+    fn nowhere(&self) -> Destination {
+        Destination {
             address: address(self.collector.ip()),
             port: port(self.collector.port()),
             ..Destination::default()
-        };
+        }
+    }
+
+    /// Looks for the way anew. Without one, or not from everywhere, there is an obstacle.
+    pub fn look(&mut self, routes: &mut Routes, interfaces: &[Interface]) -> Destination {
+        let (entry, obstacle) = self.search(routes, interfaces);
+        self.obstacle = obstacle;
+        entry
+    }
+
+    fn search(
+        &self,
+        routes: &mut Routes,
+        interfaces: &[Interface],
+    ) -> (Destination, Option<String>) {
+        let mut entry = self.nowhere();
         let hop = match source_towards(self.collector) {
             Ok(source) => routes.resolve(self.collector.ip(), source).map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
@@ -80,6 +97,11 @@ impl Way {
         entry.reach = reach;
         (entry, obstacle)
     }
+}
+
+/// The interface that copies leave by, where there is a way for them.
+pub fn device(way: &Destination) -> Option<u32> {
+    (way.reach & FROM_XDP != 0).then_some(way.interface)
 }
 
 /// From where a packet can take this way.
