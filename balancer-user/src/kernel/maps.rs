@@ -134,31 +134,29 @@ impl ControlMaps {
         Ok(self.broadcasts.set(receiver, &devices, 0)?)
     }
 
-    /// Begins to count anew for a receiver.
-    pub fn reset_counters(&mut self, receiver: u32) -> Result<(), LoadError> {
-        let cpus = nr_cpus().map_err(|(_, error)| LoadError::Shared(error))?;
-        let zeros = PerCpuValues::try_from(vec![[0; ReceiverCounters::LEN]; cpus])?;
-        self.receiver_counters.set(receiver, zeros, 0)?;
-        self.set_destination_counters(receiver, &[])
+    /// Lets what was counted for destinations follow them: `places` says where each of the receiver's
+    /// destinations was before. No program may work for the receiver meanwhile.
+    pub fn move_counters(&mut self, receiver: u32, places: &[Option<u32>]) {
+        let row = receiver * u32::try_from(MAX_DESTINATIONS).unwrap_or(0);
+        let counters = &mut self.destination_counters;
+        let before = |place: &Option<u32>| counters.get(&(row + (*place)?), 0).ok();
+        let moved: Vec<_> = places.iter().map(before).collect();
+        let nothing = std::iter::repeat_with(|| None);
+        for (place, values) in (row..).zip(moved.into_iter().chain(nothing)).take(MAX_DESTINATIONS)
+        {
+            // Counters that are not right are no reason not to serve.
+            if let Some(values) = values.or_else(|| zeros().ok()) {
+                let _ = counters.set(place, values, 0);
+            }
+        }
     }
 
-    /// Lets the destinations of a receiver go on from these counts, and others from nothing. No
-    /// program may be counting for it.
-    pub fn set_destination_counters(
-        &mut self,
-        receiver: u32,
-        counts: &[DestinationWords],
-    ) -> Result<(), LoadError> {
-        let cpus = nr_cpus().map_err(|(_, error)| LoadError::Shared(error))?;
-        for destination in 0..MAX_DESTINATIONS {
-            let mut values = vec![DestinationWords::default(); cpus];
-            if let (Some(first), Some(count)) = (values.first_mut(), counts.get(destination)) {
-                *first = *count;
-            }
-            let key = destination_key(receiver, destination);
-            self.destination_counters.set(key, PerCpuValues::try_from(values)?, 0)?;
+    /// Lets a receiver begin to count at zero.
+    pub fn clear_counters(&mut self, receiver: u32) {
+        self.move_counters(receiver, &[]);
+        if let Ok(zeros) = zeros() {
+            let _ = self.receiver_counters.set(receiver, zeros, 0);
         }
-        Ok(())
     }
 
     /// What the programs have counted for a receiver, over all CPUs.
@@ -209,6 +207,12 @@ pub fn flow(key: &FlowKey) -> Flow {
 fn bytes<const N: usize>(words: impl Iterator<Item = u16>) -> [u8; N] {
     let mut bytes = words.flat_map(u16::to_ne_bytes);
     std::array::from_fn(|_| bytes.next().unwrap_or_default())
+}
+
+/// Nothing, on every CPU.
+fn zeros<const N: usize>() -> Result<PerCpuValues<[u64; N]>, LoadError> {
+    let cpus = nr_cpus().map_err(|(_, error)| LoadError::Shared(error))?;
+    Ok(PerCpuValues::try_from(vec![[0; N]; cpus])?)
 }
 
 fn sum<'a, const N: usize>(values: impl Iterator<Item = &'a [u64; N]>) -> [u64; N] {

@@ -145,6 +145,11 @@ impl KernelPath {
         let old = old.and_then(|at| self.served.get_mut(at));
         let stays =
             old.as_ref().is_some_and(|old| old.leads_to(collectors) && old.mode == receiver.mode);
+        match &old {
+            Some(old) => self.control.move_counters(index, &old.places(collectors)),
+            None if !left => self.control.clear_counters(index),
+            None => {}
+        }
         match left {
             true => served.resume(&self.maps),
             false if !stays => served.close(&self.maps),
@@ -432,6 +437,15 @@ impl Served {
 
     fn leads_to(&self, collectors: &[SocketAddr]) -> bool {
         self.ways.iter().map(|way| way.collector).eq(collectors.iter().copied())
+    }
+
+    /// Where each of `collectors` is among the destinations of now.
+    fn places(&self, collectors: &[SocketAddr]) -> Vec<Option<u32>> {
+        let place = |collector: &SocketAddr| {
+            let mut ways = (0..).zip(&self.ways);
+            ways.find(|(_, way)| way.collector == *collector).map(|(place, _)| place)
+        };
+        collectors.iter().map(place).collect()
     }
 
     fn listens_on(&self, interface: &Interface) -> bool {
