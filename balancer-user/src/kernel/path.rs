@@ -65,6 +65,8 @@ struct Served {
 /// A program at an interface.
 struct Attached {
     hook: Hook,
+    /// The interface's index: its name may come to be another one's.
+    index: u32,
     /// Why the first choice did not work.
     instead: Option<String>,
 }
@@ -283,10 +285,14 @@ impl KernelPath {
         for (name, (index, hook)) in wanted {
             self.attach_to(&name, index, hook);
         }
+        // A daemon before this one may have had programs elsewhere.
+        let there: Vec<_> = self.attached.iter().map(|(name, at)| (at.hook, &**name)).collect();
+        self.programs.detach_others(&there);
     }
 
     fn attach_to(&mut self, name: &str, index: u32, hook: Hook) {
         if let Some(there) = self.attached.get(name)
+            && there.index == index
             && (there.hook == hook || there.instead.is_some())
         {
             return;
@@ -312,7 +318,7 @@ impl KernelPath {
             }
             None => info!(interface = name, hook = hook.as_str(), "attached"),
         }
-        self.attached.insert(name.to_owned(), Attached { hook, instead });
+        self.attached.insert(name.to_owned(), Attached { hook, index, instead });
     }
 
     fn detach(&mut self, name: &str) {

@@ -1,6 +1,9 @@
 //! The programs: loading, attaching, replacing.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -88,7 +91,7 @@ impl Programs {
     ///
     /// Says what the kernel says.
     pub fn attach(&mut self, hook: Hook, interface: &str, index: u32) -> Result<(), String> {
-        let pin = self.pins.links().join(format!("{}-{interface}", hook.as_str()));
+        let pin = self.pin(hook, interface);
         if let Ok(link) = PinnedLink::from_pin(&pin) {
             if self.replace(hook, link.into()).is_ok() {
                 return Ok(());
@@ -101,7 +104,20 @@ impl Programs {
 
     /// Takes the program away from an interface.
     pub fn detach(&mut self, hook: Hook, interface: &str) -> io::Result<()> {
-        fs::remove_file(self.pins.links().join(format!("{}-{interface}", hook.as_str())))
+        fs::remove_file(self.pin(hook, interface))
+    }
+
+    /// Takes programs away from everywhere but these interfaces: what is pinned stays otherwise.
+    pub fn detach_others(&mut self, wanted: &[(Hook, &str)]) {
+        let wanted: Vec<_> = wanted.iter().map(|(hook, name)| self.pin(*hook, name)).collect();
+        for link in self.pins.pinned_links().iter().filter(|link| !wanted.contains(link)) {
+            // Whoever has taken it away has done the same.
+            let _ = fs::remove_file(link);
+        }
+    }
+
+    fn pin(&self, hook: Hook, interface: &str) -> PathBuf {
+        self.pins.links().join(format!("{}-{interface}", hook.as_str()))
     }
 
     fn replace(&mut self, hook: Hook, link: FdLink) -> Result<(), AttachError> {
