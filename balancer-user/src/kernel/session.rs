@@ -89,10 +89,7 @@ impl Session {
                 session.domains.push(Place { domain: *domain, index: *index, locals: 0 });
             }
         }
-        // Flows that are missing of them are added when the next message comes up.
-        for place in &mut session.domains {
-            place.locals = 0;
-        }
+        session.set_shut(false);
         Some(session)
     }
 

@@ -186,6 +186,8 @@ impl Relay {
             return;
         }
         self.ended = true;
+        // What the kernel path has of the session it keeps: it goes on until the next daemon comes.
+        self.kernel = None;
         self.shared.log_session(self.peer, how);
         self.close_outlets();
         if self.outlets.is_empty() && self.leaving.is_empty() {
