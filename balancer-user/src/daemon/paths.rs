@@ -2,19 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use common::maps::MAX_DESTINATIONS;
 use tokio::net::lookup_host;
 use tracing::{info, warn};
 
 use crate::{
     config::{Accel, Destination, Host, Mode, Protocol, Receiver, ReceiverId},
-    kernel::{KernelPath, Offload, PathStatus},
+    kernel::{self, KernelPath, Offload, PathStatus},
 };
 
 /// The kernel path, if it is there, and what was decided for each receiver.
@@ -44,27 +45,53 @@ impl Paths {
                 info!(receiver = %receiver.id, "takes the kernel path where it can");
                 Ok(Some(offload))
             }
-            Err(why) if receiver.accel == Accel::Require => {
-                bail!("{}: ACCEL=require, but there is no kernel path: {why:#}", receiver.id)
-            }
+            Err(why) if receiver.accel == Accel::Require => Err(refusal(receiver, &why)),
             Err(why) => {
                 let why = format!("{why:#}");
                 info!(receiver = %receiver.id, "is served in userspace: {why}");
-                self.remove(receiver.id);
                 self.userspace.insert(receiver.id, why);
                 Ok(None)
             }
         }
     }
 
-    async fn try_place(&mut self, receiver: &Receiver) -> anyhow::Result<Arc<Offload>> {
+    /// Looks whether a receiver that has to have the kernel path can have it, before anything is
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// It can't.
+    pub async fn admit(&mut self, receiver: &Receiver) -> anyhow::Result<()> {
+        if receiver.accel != Accel::Require {
+            return Ok(());
+        }
+        let able = self.able(receiver).await.map(drop);
+        able.map_err(|why| refusal(receiver, &why))
+    }
+
+    async fn able(
+        &mut self,
+        receiver: &Receiver,
+    ) -> anyhow::Result<(&mut KernelPath, Vec<SocketAddr>)> {
         check(receiver)?;
         let collectors = resolve(&receiver.destinations).await?;
         let config = &self.config;
-        let kernel = self.kernel.get_or_insert_with(|| start(config));
-        match kernel {
-            Ok(kernel) => Ok(kernel.place(receiver, &collectors)?),
+        match self.kernel.get_or_insert_with(|| start(config)) {
+            Ok(kernel) => Ok((kernel, collectors)),
             Err(why) => bail!("{why}"),
+        }
+    }
+
+    async fn try_place(&mut self, receiver: &Receiver) -> anyhow::Result<Arc<Offload>> {
+        let (kernel, collectors) = self.able(receiver).await?;
+        Ok(kernel.place(receiver, &collectors)?)
+    }
+
+    /// Takes a receiver that is served in userspace out of the kernel path, once its sessions have
+    /// left it.
+    pub fn retire(&mut self, id: ReceiverId) {
+        if let (true, Some(Ok(kernel))) = (self.userspace.contains_key(&id), &mut self.kernel) {
+            kernel.remove(id);
         }
     }
 
@@ -79,7 +106,19 @@ impl Paths {
     /// Takes away what a daemon before this one had for receivers that are not configured any more.
     pub fn forget_others(&mut self) {
         if let Some(Ok(kernel)) = &mut self.kernel {
-            kernel.forget_others();
+            return kernel.forget_others();
+        }
+        // Programs of that daemon would go on with its sessions, and nobody would know.
+        match kernel::purge(&self.config) {
+            Ok(true) => info!("the kernel path of an earlier daemon was taken away"),
+            Ok(false) => {}
+            // Without privilege it can't be seen whether there is anything.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            Err(error) => {
+                warn!(
+                    "what an earlier daemon has left in /sys/fs/bpf can't be taken away: {error}"
+                );
+            }
         }
     }
 
@@ -112,6 +151,10 @@ impl Paths {
         let why = || self.userspace.get(&id).cloned().unwrap_or_default();
         kernel.ok_or_else(why)
     }
+}
+
+fn refusal(receiver: &Receiver, why: &anyhow::Error) -> anyhow::Error {
+    anyhow!("{}: ACCEL=require, but there is no kernel path: {why:#}", receiver.id)
 }
 
 fn start(config: &Path) -> Result<KernelPath, String> {

@@ -80,6 +80,9 @@ impl Receivers {
     /// Brings the receivers in line with `wanted`. When a socket can't be opened, nothing has
     /// changed. Receivers whose parameters are the same are not touched.
     pub async fn apply(&mut self, wanted: &[Arc<Receiver>]) -> anyhow::Result<Changes> {
+        for receiver in wanted {
+            self.paths.admit(receiver).await?;
+        }
         let mut changes = Changes::default();
         let mut to_start = Vec::new();
         for receiver in wanted.iter().filter(|wanted| self.on_same_port(wanted).is_none()) {
@@ -94,6 +97,7 @@ impl Receivers {
                 running.handler.suspend().await?;
                 let offload = self.paths.place(receiver).await?;
                 running.handler.reconfigure(Arc::clone(receiver), offload).await?;
+                self.paths.retire(receiver.id);
                 running.receiver = Arc::clone(receiver);
                 changes.changed.push(receiver.id);
             }
