@@ -1,0 +1,10 @@
+//! The kernel path when something changes or breaks: the network, the daemon, the configuration,
+//! what the host allows.
+
+mod leftovers;
+mod network;
+mod ports;
+mod refused;
+mod reload;
+mod restart;
+mod scene;
