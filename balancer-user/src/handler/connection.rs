@@ -11,6 +11,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
+    io::Interest,
     net::{TcpStream, UdpSocket, lookup_host},
     time::{Instant, sleep_until, timeout},
 };
@@ -197,7 +198,10 @@ impl Open {
     async fn readable(&self) -> io::Result<()> {
         match self {
             Open::Tcp(stream) => stream.readable().await,
-            Open::Udp(socket, _) => socket.readable().await,
+            // What the kernel path has sent is answered by ICMP, and nothing of ours would notice.
+            Open::Udp(socket, _) => {
+                socket.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
+            }
         }
     }
 
@@ -217,7 +221,7 @@ impl Open {
                 Ok(0) => Err(io::Error::other("the collector closed the connection")),
                 result => result,
             },
-            Open::Udp(socket, _) => socket.try_recv(&mut bytes),
+            Open::Udp(socket, _) => receive_or_fail(socket, &mut bytes),
         };
         match result {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
@@ -236,6 +240,16 @@ impl Open {
             while stream.readable().await.is_ok() && self.discard_input().is_ok() {}
         })
         .await;
+    }
+}
+
+/// The error that has come for a socket, if there is one; else what it has received.
+fn receive_or_fail(socket: &UdpSocket, bytes: &mut [u8]) -> io::Result<usize> {
+    // Before the error is looked for: one that comes meanwhile is to wake us again.
+    let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    match socket.take_error()? {
+        Some(error) => Err(error),
+        None => socket.try_recv(bytes),
     }
 }
 
