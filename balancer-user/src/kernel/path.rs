@@ -79,14 +79,16 @@ impl KernelPath {
             return Err(LoadError::Architecture);
         }
         let pins = Pins::of(config);
-        let found = pins.prepare().map_err(LoadError::Pins)?;
-        KernelPath::load(&pins, found).map_err(|error| {
-            // A failed load leaves maps behind that nobody needs.
-            if !found {
-                let _ = pins.purge();
-            }
-            LoadError::Gates { cause: Box::new(error), gates: gates::look() }
-        })
+        let started = match pins.prepare() {
+            Ok(found) => KernelPath::load(&pins, found).inspect_err(|_| {
+                // A failed load leaves maps behind that nobody needs.
+                if !found {
+                    let _ = pins.purge();
+                }
+            }),
+            Err(error) => Err(LoadError::Pins(error)),
+        };
+        started.map_err(|error| LoadError::Gates { cause: Box::new(error), gates: gates::look() })
     }
 
     fn load(pins: &Pins, found: bool) -> Result<KernelPath, LoadError> {
