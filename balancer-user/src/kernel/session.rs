@@ -211,8 +211,11 @@ impl Session {
             let at = offset_of!(maps::Session, sources) + destination * size_of::<Source>();
             sessions.store_part(self.index, at, &socket.map(source).unwrap_or_default());
         }
-        for (nth, state) in router.steering().enumerate() {
-            self.write_domain(nth, &state);
+        for (place, state) in router.steering().enumerate() {
+            if self.refused {
+                return;
+            }
+            self.write_domain(place, &state);
         }
     }
 
@@ -223,10 +226,27 @@ impl Session {
             Some(place) if known(place) => Some(nth),
             _ => self.domains.iter().position(known).or_else(|| self.add_domain(state.domain)),
         };
-        let Some((at, place)) = at.and_then(|at| Some((at, *self.domains.get(at)?))) else {
-            self.refuse();
-            return;
+        let (pairs, _) = words.as_chunks::<2>();
+        for (offset, [low, high]) in (at..).step_by(4).zip(pairs) {
+            let [a, b] = low.to_ne_bytes();
+            let [c, d] = high.to_ne_bytes();
+            if let Some(word) = self.offload.maps.sessions.word(self.index, offset) {
+                word.store(u32::from_ne_bytes([a, b, c, d]), SeqCst);
+            }
+        }
+    }
+
+    /// Writes a domain, which the router has at `place`; we as well, as a rule.
+    fn write_domain(&mut self, place: usize, state: &Steering<'_>) {
+        let here = |place: &Place| place.domain == state.domain;
+        let place = match self.domains.get(place) {
+            Some(known) if here(known) => Some(place),
+            _ => self.domains.iter().position(here),
         };
+        let Some(place) = place.or_else(|| self.add_domain(state.domain)) else {
+            return self.refuse();
+        };
+        let Some(Place { index, .. }) = self.domains.get(place).copied() else { return };
         let mut outgoing = [0; MAX_DESTINATIONS];
         for (to, from) in outgoing.iter_mut().zip(state.outgoing) {
             *to = *from;
@@ -238,10 +258,8 @@ impl Session {
             outgoing,
             options: state.options,
         };
-        self.offload.maps.domains.store(place.index, &domain);
-        if place.locals < self.locals.len() {
-            self.install(at, place);
-        }
+        self.offload.maps.domains.store(index, &domain);
+        self.install(place);
     }
 
     fn add_domain(&mut self, domain: u32) -> Option<usize> {
@@ -252,7 +270,13 @@ impl Session {
 
     /// Lets the program find a domain by every address that the exporter sends to. Messages that are
     /// on their way now have not been counted.
-    fn install(&mut self, at: usize, place: Place) {
+    fn install(&mut self, place: usize) {
+        let count = self.locals.len();
+        let Some(place) = self.domains.get_mut(place).filter(|place| place.locals < count) else {
+            return;
+        };
+        let Place { index, domain, .. } = *place;
+        let first = std::mem::replace(&mut place.locals, count);
         let offload = Arc::clone(&self.offload);
         let mut maps = offload.maps.index();
         for local in self.locals.iter().skip(place.locals) {
