@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use balancer_user::kernel;
 use ipfix_balancer_tests::daemon::{Mode, Outcome, outcome};
 use ipfix_balancer_tests::lab::available;
 use ipfix_balancer_tests::poll;
 
-use super::scene::Scene;
+use super::scene::{Scene, pins};
 
 /// Programs, maps and links of a daemon, as `bpftool` takes them: `prog` and an id.
 type Objects = BTreeSet<(&'static str, u32)>;
@@ -61,7 +60,7 @@ struct Loaded {
 fn loaded(mode: Mode) -> Result<Loaded> {
     let scene = Scene::new(mode)?;
     let feed = scene.feed(1)?;
-    let pins = kernel::pins(&scene.setup.daemon.config());
+    let pins = pins(&scene.setup.daemon);
     let mut objects = open_objects(scene.setup.daemon.pid())?;
     objects.extend(pinned_links(&pins)?);
     for kind in ["prog", "map", "link"] {

@@ -6,7 +6,7 @@ use ipfix_balancer_tests::decode;
 use ipfix_balancer_tests::lab::available;
 use ipfix_balancer_tests::poll;
 
-use super::scene::{Scene, decoded};
+use super::scene::Scene;
 
 /// The others get its turns, in the kernel, and it takes turns again when it is back.
 fn turns_go_to_others() -> Result<()> {
@@ -40,7 +40,7 @@ fn turns_go_to_others() -> Result<()> {
     })?;
     scene.is_forwarded(&mut feed)?;
     scene.is_complete_from(&feed, from)?;
-    let received = decoded(&scene.setup.only_sessions()?);
+    let received = scene.sources()?;
     let gaps: Vec<_> = received.iter().map(|one| one.gaps()).collect();
     ensure!(gaps.get(1) == Some(&0), "the other one has gaps: {gaps:?}");
     // What was lost shows, and nothing was hidden: the numbers add up.
@@ -77,7 +77,7 @@ fn all_is_kept() -> Result<()> {
     scene.reopen(0)?;
     scene.is_complete_from(&feed, from)?;
     scene.is_forwarded(&mut feed)?;
-    let received = decoded(&scene.setup.only_sessions()?);
+    let received = scene.sources()?;
     ensure!(received.get(1).is_some_and(|one| one.problems.is_empty()), "the other one has gaps");
     scene.is_complete_from(&feed, from)
 }

@@ -12,7 +12,7 @@ use ipfix_balancer_tests::lab::{Family, available};
 use ipfix_balancer_tests::net::free_address;
 use ipfix_balancer_tests::poll;
 
-use super::scene::{Feed, Scene, decoded};
+use super::scene::{Feed, Scene, decoded, pins};
 
 /// Every flow record has arrived somewhere, and no session of any collector has a gap, or data
 /// without a template.
@@ -169,7 +169,7 @@ fn the_kernel_path_is_switched_off_and_on_without_a_lost_copy() {
 
 /// How many elements a pinned map has.
 fn elements(scene: &Scene, map: &str) -> Result<usize> {
-    let path = balancer_user::kernel::pins(&scene.setup.daemon.config()).join(map);
+    let path = pins(&scene.setup.daemon).join(map);
     let dumped = outcome(Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(path))?;
     let dumped: serde_json::Value = serde_json::from_str(&dumped.stdout)?;
     Ok(dumped.as_array().context("no list")?.len())

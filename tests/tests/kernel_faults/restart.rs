@@ -7,7 +7,7 @@ use ipfix_balancer_tests::lab::available;
 use ipfix_balancer_tests::poll;
 use nix::sys::signal::Signal;
 
-use super::scene::{Feed, Scene};
+use super::scene::{Feed, Scene, pins};
 
 fn kill(scene: &mut Scene) -> Result<()> {
     scene.kill()
@@ -268,7 +268,7 @@ fn off_meanwhile() -> Result<()> {
     let before = scene.status()?.messages();
     feed.send(20)?;
     scene.wait_for("all has come up", |now| now.messages() >= before + 20)?;
-    let pins = balancer_user::kernel::pins(&scene.setup.daemon.config());
+    let pins = pins(&scene.setup.daemon);
     ensure!(!pins.exists(), "{} is still there", pins.display());
     scene.is_complete_from(&feed, from)
 }

@@ -1,11 +1,14 @@
 //! A lab with a daemon, and an exporter whose messages are all accounted for.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use balancer_user::config::instance;
 use ipfix_balancer_tests::collector::Protocol::Udp;
 use ipfix_balancer_tests::collector::{Collector, Session};
 use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver, ReceiverStatus, render};
@@ -199,6 +202,17 @@ impl Scene {
         Ok(destinations.first().is_some_and(|first| first.state() == "down"))
     }
 
+    /// What came from one source to each collector, which may have been closed meanwhile.
+    pub fn sources(&self) -> Result<Vec<Decoded>> {
+        let source = |collector: &Collector| {
+            let sessions = collector.sessions();
+            let peers: BTreeSet<_> = sessions.iter().map(|session| session.peer).collect();
+            ensure!(peers.len() == 1, "{peers:?} at {}", collector.address());
+            Ok(decode::session(sessions.iter().flat_map(|session| &session.messages)))
+        };
+        self.setup.collectors.iter().map(source).collect()
+    }
+
     /// Messages at each collector.
     pub fn arrived(&self) -> Vec<usize> {
         self.setup.collectors.iter().map(Collector::messages).collect()
@@ -216,6 +230,12 @@ impl Scene {
     pub fn daemon(&mut self) -> &mut Daemon {
         &mut self.setup.daemon
     }
+}
+
+/// Where a daemon has its pins.
+pub fn pins(daemon: &Daemon) -> PathBuf {
+    let version = format!("v{}", common::maps::ABI);
+    Path::new("/sys/fs/bpf/ipfix-balancer").join(instance(&daemon.config())).join(version)
 }
 
 /// Everything that was sent is there, with continuous numbers.
