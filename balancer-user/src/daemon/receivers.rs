@@ -72,6 +72,12 @@ impl Receivers {
     /// Brings the kernel path, and what the sockets do for it, in line with the network.
     fn refresh(&mut self) {
         self.paths.refresh();
+        for running in self.running.iter().filter(|r| r.receiver.protocol == Protocol::Udp) {
+            let joined = !self.paths.wants_single_datagrams(running.receiver.id);
+            if let Err(error) = socket::join_datagrams(&running.socket, joined) {
+                warn!(receiver = %running.receiver.id, "can't set UDP_GRO: {error}");
+            }
+        }
         for running in &self.running {
             running.handler.network_changed();
         }

@@ -166,15 +166,11 @@ impl ControlMaps {
     }
 
     /// Messages and bytes that the programs have sent to a destination, over all CPUs.
-    pub fn destination_counters(&self, receiver: u32, destination: usize) -> DestinationWords {
-        let values = self.destination_counters.get(&destination_key(receiver, destination), 0);
+    pub fn destination_counters(&self, receiver: u32, destination: u32) -> DestinationWords {
+        let row = u32::try_from(MAX_DESTINATIONS).unwrap_or(0);
+        let values = self.destination_counters.get(&(receiver * row + destination), 0);
         values.map(|values| sum(values.iter())).unwrap_or_default()
     }
-}
-
-fn destination_key(receiver: u32, destination: usize) -> u32 {
-    let number = |value: usize| u32::try_from(value).unwrap_or(0);
-    receiver * number(MAX_DESTINATIONS) + number(destination)
 }
 
 /// The bytes of a [`Flow`].

@@ -232,7 +232,7 @@ impl KernelPath {
         let [messages, bytes, overload, ..] = counters;
         let passed_up = counters.get(ReceiverCounters::FIRST_PASS_UP..).unwrap_or_default();
         let passed_up = PassUp::ALL.into_iter().zip(passed_up.iter().copied());
-        let destinations = (0..served.ways.len()).map(|destination| {
+        let destinations = (0..).zip(&served.ways).map(|(destination, _)| {
             let [messages, bytes] = self.control.destination_counters(served.index, destination);
             (messages, bytes)
         });
@@ -354,15 +354,6 @@ impl KernelPath {
         let offload = Offload { maps: Arc::clone(&self.maps), receiver: index, port: 0 };
         let collectors: Vec<_> = collectors.iter().copied().map(Some).collect();
         offload.leads_to(&collectors)
-    }
-
-    /// What was counted so far for those of `collectors` that the receiver has already.
-    fn counts_for(&self, served: &Served, collectors: &[SocketAddr]) -> Vec<[u64; 2]> {
-        let count = |collector: &SocketAddr| {
-            let place = served.ways.iter().position(|way| way.collector == *collector);
-            place.map_or([0; 2], |place| self.control.destination_counters(served.index, place))
-        };
-        collectors.iter().map(count).collect()
     }
 
     /// Takes all sessions of a receiver out of the maps.

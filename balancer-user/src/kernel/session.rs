@@ -219,34 +219,16 @@ impl Session {
         }
     }
 
-    /// Writes the router's `nth` domain. Both sides come to know domains in the same order.
+    /// Writes the router's `nth` domain; we have it at the same place, as a rule.
     fn write_domain(&mut self, nth: usize, state: &Steering<'_>) {
         let known = |place: &Place| place.domain == state.domain;
         let at = match self.domains.get(nth) {
             Some(place) if known(place) => Some(nth),
             _ => self.domains.iter().position(known).or_else(|| self.add_domain(state.domain)),
         };
-        let (pairs, _) = words.as_chunks::<2>();
-        for (offset, [low, high]) in (at..).step_by(4).zip(pairs) {
-            let [a, b] = low.to_ne_bytes();
-            let [c, d] = high.to_ne_bytes();
-            if let Some(word) = self.offload.maps.sessions.word(self.index, offset) {
-                word.store(u32::from_ne_bytes([a, b, c, d]), SeqCst);
-            }
-        }
-    }
-
-    /// Writes a domain, which the router has at `place`; we as well, as a rule.
-    fn write_domain(&mut self, place: usize, state: &Steering<'_>) {
-        let here = |place: &Place| place.domain == state.domain;
-        let place = match self.domains.get(place) {
-            Some(known) if here(known) => Some(place),
-            _ => self.domains.iter().position(here),
-        };
-        let Some(place) = place.or_else(|| self.add_domain(state.domain)) else {
+        let Some((at, place)) = at.and_then(|at| Some((at, *self.domains.get(at)?))) else {
             return self.refuse();
         };
-        let Some(Place { index, .. }) = self.domains.get(place).copied() else { return };
         let mut outgoing = [0; MAX_DESTINATIONS];
         for (to, from) in outgoing.iter_mut().zip(state.outgoing) {
             *to = *from;
@@ -258,8 +240,10 @@ impl Session {
             outgoing,
             options: state.options,
         };
-        self.offload.maps.domains.store(index, &domain);
-        self.install(place);
+        self.offload.maps.domains.store(place.index, &domain);
+        if place.locals < self.locals.len() {
+            self.install(at, place);
+        }
     }
 
     fn add_domain(&mut self, domain: u32) -> Option<usize> {
@@ -270,13 +254,7 @@ impl Session {
 
     /// Lets the program find a domain by every address that the exporter sends to. Messages that are
     /// on their way now have not been counted.
-    fn install(&mut self, place: usize) {
-        let count = self.locals.len();
-        let Some(place) = self.domains.get_mut(place).filter(|place| place.locals < count) else {
-            return;
-        };
-        let Place { index, domain, .. } = *place;
-        let first = std::mem::replace(&mut place.locals, count);
+    fn install(&mut self, at: usize, place: Place) {
         let offload = Arc::clone(&self.offload);
         let mut maps = offload.maps.index();
         for local in self.locals.iter().skip(place.locals) {
