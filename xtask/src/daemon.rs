@@ -3,18 +3,18 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::process::{Output, Placement, Process, wait_until};
+use crate::process::{Output, Placement, Process, silent, wait_until};
 
 /// How long the balancer may take until it is ready.
 const READY: Duration = Duration::from_secs(10);
 
 /// Starts the balancer with this configuration; it is ready when this returns. Configuration and
-/// log stay in the directory.
+/// log stay in the directory; nothing stays in the kernel.
 pub fn start(
     program: &Path,
     placement: &Placement,
@@ -26,7 +26,8 @@ pub fn start(
     let arguments: [OsString; 3] = ["run".into(), "--config".into(), config.clone().into()];
     let log = directory.join("balancer.log");
     let output = Output::File(fs::File::create(&log)?);
-    let mut process = Process::start("ipfix-balancer", placement, program, arguments, output)?;
+    let mut process = Process::start("ipfix-balancer", placement, program, arguments, output)?
+        .afterwards(client(program, &config, &["stop", "--purge"]));
     wait_until("the balancer is ready", READY, || {
         process.check_running()?;
         Ok(is_ready(program, &config).then_some(()))
@@ -36,8 +37,12 @@ pub fn start(
 }
 
 fn is_ready(program: &Path, config: &Path) -> bool {
+    let status = silent(&mut client(program, config, &["status", "--json"]));
+    status.is_ok_and(|status| status.success())
+}
+
+fn client(program: &Path, config: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.args(["status", "--json", "--config"]).arg(config);
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
+    command.args(arguments).arg("--config").arg(config);
+    command
 }

@@ -45,6 +45,12 @@ pub fn raise_open_files() -> Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
+/// Runs a command to its end without input and output.
+pub fn silent(command: &mut Command) -> Result<ExitStatus> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().with_context(|| format!("cannot start {command:?}"))
+}
+
 /// Where and how a process runs.
 #[derive(Clone, Debug, Default)]
 pub struct Placement {
@@ -68,6 +74,8 @@ pub enum Output {
 pub struct Process {
     name: String,
     child: Child,
+    /// Takes away what outlives it.
+    afterwards: Option<Command>,
 }
 
 impl Process {
@@ -89,7 +97,13 @@ impl Process {
             command.stdout(file.try_clone()?).stderr(file);
         }
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), child })
+        Ok(Self { name: name.to_owned(), child, afterwards: None })
+    }
+
+    /// Has `command` run, without output, once the process has ended and its guard is dropped.
+    pub fn afterwards(mut self, command: Command) -> Self {
+        self.afterwards = Some(command);
+        self
     }
 
     /// The process id.
@@ -129,6 +143,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         if let Err(error) = self.stop(Duration::from_secs(5)) {
             eprintln!("{}: cannot be stopped: {error:#}", self.name);
+        }
+        if let Some(command) = &mut self.afterwards
+            && !silent(command).is_ok_and(|status| status.success())
+        {
+            eprintln!("{}: failed afterwards: {command:?}", self.name);
         }
     }
 }
