@@ -9,6 +9,8 @@ use aya::util::KernelVersion;
 const OLDEST: (u8, u8) = (5, 12);
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_BPF: u32 = 39;
+/// Pointer arithmetic in programs.
+const CAP_PERFMON: u32 = 38;
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// A condition, and whether it holds; `None` where that can't be told.
@@ -39,6 +41,7 @@ pub fn look() -> Vec<Gate> {
     let version = KernelVersion::current().ok();
     let gates = [
         ("CAP_BPF or CAP_SYS_ADMIN", any(has(CAP_BPF), has(CAP_SYS_ADMIN))),
+        ("CAP_PERFMON or CAP_SYS_ADMIN", any(has(CAP_PERFMON), has(CAP_SYS_ADMIN))),
         ("CAP_NET_ADMIN", has(CAP_NET_ADMIN)),
         ("programs allowed here (seccomp)", no_filter(&status)),
         ("type information (/sys/kernel/btf/vmlinux)", fs::exists("/sys/kernel/btf/vmlinux").ok()),
