@@ -6,7 +6,7 @@ mod status;
 use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -15,7 +15,7 @@ use crate::{
     session::{Router, Targets},
 };
 
-pub use status::PathStatus;
+pub use status::{PathStatus, Pinned};
 
 /// Why there is no kernel path.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +139,12 @@ pub fn purge(_: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// Where pins would be.
-pub fn pins(_: &Path) -> std::path::PathBuf {
-    std::path::PathBuf::new()
+/// None that this daemon knows of.
+pub fn pins(_: &Path) -> Option<PathBuf> {
+    None
+}
+
+/// Nothing that this daemon knows of.
+pub fn pinned(_: &Path) -> Option<Pinned> {
+    None
 }

@@ -67,9 +67,13 @@ fn finish(config: &Path, request: Request, show: impl Fn(&Status) -> String) -> 
 }
 
 fn describe(status: &Status) -> String {
-    let Status { version, pid, config, uptime_seconds, receivers, .. } = status;
+    let Status { version, pid, config, uptime_seconds, pins, receivers, .. } = status;
     let mut text =
         format!("ipfix-balancer {version}, pid {pid}, up {uptime_seconds} s, {config}\n");
+    if let Some(pins) = pins {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "kernel path in {pins}");
+    }
     for receiver in receivers {
         describe_receiver(&mut text, receiver);
     }

@@ -6,6 +6,7 @@ use super::{complain, fail, log_to_stderr, print};
 use crate::{
     config::Config,
     daemon::{self, Request, ask},
+    kernel::{self, Pinned},
 };
 
 pub fn load(config: &Path) -> ExitCode {
@@ -35,6 +36,18 @@ fn try_load(config: &Path) -> anyhow::Result<String> {
             Err(why) => writeln!(report, "{receiver}: userspace ({why})"),
         };
     }
-    let _ = writeln!(report, "pins: {}", crate::kernel::pins(config).display());
+    match kernel::pinned(config) {
+        Some(pinned) => describe(&mut report, &pinned),
+        None => report.push_str("nothing is in the kernel\n"),
+    }
     Ok(report)
+}
+
+fn describe(report: &mut String, pinned: &Pinned) {
+    let Pinned { directory, links, maps } = pinned;
+    let _ = writeln!(report, "pins: {}", directory.display());
+    for (link, program) in links {
+        let _ = writeln!(report, "  links/{link}: {program}");
+    }
+    let _ = writeln!(report, "  maps: {}", maps.join(", "));
 }

@@ -165,6 +165,7 @@ impl Daemon {
             config: self.config.display().to_string(),
             started_unix_seconds: self.started.unix_seconds,
             uptime_seconds: self.started.at.elapsed().as_secs(),
+            pins: self.receivers.pins().map(|pins| pins.display().to_string()),
             receivers: self.receivers.status(),
         }
     }

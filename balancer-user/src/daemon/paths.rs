@@ -142,6 +142,14 @@ impl Paths {
         }
     }
 
+    /// Where the kernel path has its pins, if there is one.
+    pub fn pins(&self) -> Option<PathBuf> {
+        match &self.kernel {
+            Some(Ok(_)) => kernel::pins(&self.config),
+            _ => None,
+        }
+    }
+
     /// The kernel path of a receiver, or why it has none.
     pub fn status(&self, id: ReceiverId) -> Result<PathStatus, String> {
         let kernel = match &self.kernel {

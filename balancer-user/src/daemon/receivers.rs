@@ -1,6 +1,12 @@
 //! The running receivers, and the way from one configuration to the next.
 
-use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use socket2::Socket;
@@ -179,6 +185,11 @@ impl Receivers {
             Some(dead) => bail!("{}: the handler has ended unexpectedly", dead.receiver.id),
             None => Ok(()),
         }
+    }
+
+    /// Where the kernel path has its pins, if there is one.
+    pub fn pins(&self) -> Option<PathBuf> {
+        self.paths.pins()
     }
 
     /// The state of every receiver, in the order of the configuration.

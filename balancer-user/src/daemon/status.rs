@@ -24,6 +24,8 @@ pub struct Status {
     pub started_unix_seconds: u64,
     /// For how long it has run.
     pub uptime_seconds: u64,
+    /// Where programs and maps of the kernel path are pinned, if there is one.
+    pub pins: Option<String>,
     /// Its receivers, in the order stream, index.
     pub receivers: Vec<ReceiverStatus>,
 }

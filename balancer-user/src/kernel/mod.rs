@@ -29,14 +29,22 @@ use common::maps::place;
 use maps::Maps;
 
 pub use error::LoadError;
+#[cfg(test)]
+pub use maps::NAMES as MAPS;
 pub use path::KernelPath;
 pub use pins::Pins;
 pub use session::{Orphan, Session};
-pub use status::PathStatus;
+pub use status::{PathStatus, Pinned};
 
-/// Where the balancer of this configuration file has its pins.
-pub fn pins(config: &Path) -> PathBuf {
-    Pins::of(config).directory()
+/// Where the balancer of this configuration file has its pins, if it has any.
+pub fn pins(config: &Path) -> Option<PathBuf> {
+    let directory = Pins::of(config).directory();
+    directory.exists().then_some(directory)
+}
+
+/// What the balancer of this configuration file has in the kernel, if anything.
+pub fn pinned(config: &Path) -> Option<Pinned> {
+    Pins::of(config).look()
 }
 
 /// Takes away everything that the balancer of this configuration file has in the kernel. True where

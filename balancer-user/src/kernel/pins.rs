@@ -5,12 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya::programs::{
+    links::{FdLink, PinnedLink},
+    loaded_programs,
+};
 use common::maps::ABI;
 use nix::{
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
+use super::status::Pinned;
 use crate::config::instance;
 
 const BPF_FS: &str = "/sys/fs/bpf";
@@ -72,10 +77,39 @@ impl Pins {
         Ok(true)
     }
 
-    /// The pinned links, by name.
-    pub fn pinned_links(&self) -> Vec<PathBuf> {
-        entries(&self.links())
+    /// What is there, by name.
+    pub fn look(&self) -> Option<Pinned> {
+        let directory = self.directory();
+        let (links, mut maps): (Vec<_>, Vec<_>) =
+            entries(&directory).into_iter().partition(|entry| *entry == self.links());
+        if links.is_empty() && maps.is_empty() {
+            return None;
+        }
+        maps.sort();
+        let mut links = entries(&self.links());
+        links.sort();
+        Some(Pinned {
+            directory,
+            links: links.iter().map(|link| (name(link), program_at(link))).collect(),
+            maps: maps.iter().map(|map| name(map)).collect(),
+        })
     }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The program at a pinned link, for people.
+fn program_at(link: &Path) -> String {
+    let info = PinnedLink::from_pin(link).and_then(|link| FdLink::from(link).info());
+    let id = match info {
+        Ok(info) => info.program_id(),
+        Err(error) => return error.to_string(),
+    };
+    let program = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
+    let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("program");
+    format!("{name} (id {id})")
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

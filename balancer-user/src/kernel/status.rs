@@ -1,4 +1,6 @@
-//! What `status` tells of a receiver's kernel path.
+//! What `status` tells of a receiver's kernel path, and `load` of what is in the kernel.
+
+use std::path::PathBuf;
 
 use common::reason::{PassUp, Reason};
 
@@ -17,4 +19,15 @@ pub struct PathStatus {
     pub passed_up: Vec<(PassUp, u64)>,
     /// Messages and bytes to each destination.
     pub destinations: Vec<(u64, u64)>,
+}
+
+/// What stays in the kernel without a daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// Where the pins are.
+    pub directory: PathBuf,
+    /// The links, and the program that runs at each: its name and id.
+    pub links: Vec<(String, String)>,
+    /// The maps.
+    pub maps: Vec<String>,
 }
