@@ -1,10 +1,15 @@
 //! The documents say what the code does: numbers and names that stand in both are compared here.
 
-use std::{fs, path::Path};
+#[cfg(feature = "kernel")]
+mod kernel;
+
+use std::{collections::BTreeSet, fs, path::Path};
 
 use common::reason::Reason;
+use serde_json::Value;
 
 use crate::{
+    daemon::{Connections, DestinationStatus, ReceiverStatus, Status},
     handler::MAX_SESSIONS,
     input::tcp::MESSAGE_TIMEOUT,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
@@ -16,17 +21,23 @@ fn document(name: &str) -> String {
     fs::read_to_string(docs.join(name)).unwrap()
 }
 
+/// A text without its line breaks.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn every_reason_is_documented_and_no_other() {
     let document = document("status.md");
-    let documented: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+    let table = document.lines().skip_while(|line| *line != "## Reasons");
+    let documented: Vec<&str> = table.filter(|line| line.starts_with("| `")).collect();
     let row = |reason: Reason| format!("| `{}` | {} |", reason.as_str(), reason.meaning());
     assert_eq!(documented, Reason::ALL.map(row));
 }
 
 #[test]
 fn the_bounds_are_those_of_the_code() {
-    let text = document("architecture.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = one_line(&document("architecture.md"));
     let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
     let bounds = format!(
         "Per session {} of templates, {} of options records, {MAX_DOMAINS} observation domains; per \
@@ -39,4 +50,102 @@ fn the_bounds_are_those_of_the_code() {
         MESSAGE_TIMEOUT.as_secs()
     );
     assert!(text.contains(&bounds), "docs/architecture.md lacks: {bounds}");
+}
+
+/// One of everything.
+fn status() -> Status {
+    let destination = DestinationStatus {
+        address: String::new(),
+        protocol: String::new(),
+        state: String::new(),
+        connections: Connections { up: 0, connecting: 0, down: 0 },
+        messages: 0,
+        kernel_messages: 0,
+        bytes: 0,
+        queued_bytes: 0,
+        dropped: Default::default(),
+        last_error: None,
+    };
+    let receiver = ReceiverStatus {
+        name: String::new(),
+        mode: String::new(),
+        protocol: String::new(),
+        listen: String::new(),
+        thread: String::new(),
+        cpus: Vec::new(),
+        path: String::new(),
+        path_reason: String::new(),
+        sessions: 0,
+        messages: 0,
+        bytes: 0,
+        kernel_messages: 0,
+        passed_up: Default::default(),
+        waiting_messages: 0,
+        dropped: Default::default(),
+        destinations: vec![destination],
+    };
+    Status {
+        version: String::new(),
+        pid: 1,
+        config: String::new(),
+        started_unix_seconds: 0,
+        uptime_seconds: 0,
+        pins: None,
+        receivers: vec![receiver],
+    }
+}
+
+#[test]
+fn the_schema_has_every_field_of_the_status_and_asks_for_it() {
+    let schema: Value = serde_json::from_str(&document("status.schema.json")).unwrap();
+    let status = serde_json::to_value(status()).unwrap();
+    for (status, schema) in [
+        ("", ""),
+        ("/receivers/0", "/$defs/receiver"),
+        ("/receivers/0/destinations/0", "/$defs/destination"),
+        ("/receivers/0/destinations/0/connections", "/$defs/destination/properties/connections"),
+    ]
+    .map(|(object, place)| (status.pointer(object).unwrap(), schema.pointer(place).unwrap()))
+    {
+        let fields: BTreeSet<&str> = keys(status);
+        let asked = schema["required"].as_array().unwrap().iter().filter_map(Value::as_str);
+        assert_eq!(asked.collect::<BTreeSet<_>>(), fields);
+        assert_eq!(keys(&schema["properties"]), fields);
+    }
+}
+
+fn keys(object: &Value) -> BTreeSet<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// Where unsafe code may be; docs/architecture.md names the same.
+const UNSAFE: [&str; 3] = ["kernel/shared.rs", "net/barrier.rs", "net/mmsg.rs"];
+
+#[test]
+fn unsafe_code_is_where_the_architecture_says() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut folders = vec![source.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if has_unsafe_code(&fs::read_to_string(&path).unwrap()) {
+                files.push(path.strip_prefix(&source).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    files.sort();
+    assert_eq!(files, UNSAFE);
+    let text = one_line(&document("architecture.md"));
+    for file in UNSAFE {
+        assert!(text.contains(&format!("`{file}`")), "docs/architecture.md lacks {file}");
+    }
+}
+
+fn has_unsafe_code(source: &str) -> bool {
+    let words = ["{", "impl", "fn", "trait", "extern"].map(|next| ["unsafe", next].join(" "));
+    let mut lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.any(|line| words.iter().any(|word| line.contains(word.as_str())))
 }

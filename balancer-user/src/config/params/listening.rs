@@ -60,7 +60,8 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Cpus,
         preset: Preset::Nothing("not pinned"),
         applies: Applies::Always,
-        about: "CPUs that the receiver's handler, and its kernel path, are bound to.",
+        about: "CPUs that the receiver's handler is bound to. With XDP the first of them also does \
+                the work of the kernel path.",
         example: "61",
         read: |_, text, draft| store(&mut draft.receiver.cpus, cpu_list(text)),
         show: |draft| cpu_ranges(&draft.receiver.cpus),
