@@ -77,6 +77,11 @@ impl Pins {
         Ok(true)
     }
 
+    /// The pinned links.
+    pub fn pinned_links(&self) -> Vec<PathBuf> {
+        entries(&self.links())
+    }
+
     /// What is there, by name.
     pub fn look(&self) -> Option<Pinned> {
         let directory = self.directory();
@@ -86,7 +91,7 @@ impl Pins {
             return None;
         }
         maps.sort();
-        let mut links = entries(&self.links());
+        let mut links = self.pinned_links();
         links.sort();
         Some(Pinned {
             directory,
