@@ -126,10 +126,6 @@ fn dropped(value: &Value, reason: &str) -> u64 {
     value.get("dropped").map_or(0, |counts| number(counts, reason))
 }
 
-fn text(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 fn sum(value: &Value, field: &str) -> u64 {
     let counts = value.get(field).and_then(Value::as_object);
     counts.into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
