@@ -323,7 +323,7 @@ impl Word for PlainWord {
     }
 
     fn add(&self, count: u32) -> u32 {
-        self.0.set(self.0.get().wrapping_add(1));
+        self.0.set(self.0.get().wrapping_add(count));
         self.0.get()
     }
 }

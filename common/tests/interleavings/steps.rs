@@ -145,6 +145,6 @@ impl Word for SteppedWord<'_, '_> {
     }
 
     fn add(&self, count: u32) -> u32 {
-        self.step(Step::Increment(self.field))
+        self.step(Step::Add(self.field, count))
     }
 }

@@ -45,7 +45,7 @@ pub enum Step {
     Load(Field),
     Store(Field, u32),
     Swap(Field, u32),
-    Increment(Field),
+    Add(Field, u32),
     /// Program: a message is here; whether its domain is in the maps.
     Arrive(Id),
     /// Begins to work on a place: what stands there.
@@ -169,7 +169,7 @@ impl World {
         other: bool,
     ) -> Result<Outcome, Stop> {
         match step {
-            Step::Load(_) | Step::Store(..) | Step::Swap(..) | Step::Increment(_) => {
+            Step::Load(_) | Step::Store(..) | Step::Swap(..) | Step::Add(..) => {
                 return Ok(self.access(actor, step));
             }
             Step::Arrive(id) => {
@@ -207,8 +207,8 @@ impl World {
                 let event = (field == Field::Lock && old != 0).then_some("busy");
                 Outcome { event, ..value(old) }
             }
-            Step::Increment(field) => {
-                let sum = self.word(field).wrapping_add(1);
+            Step::Add(field, count) => {
+                let sum = self.word(field).wrapping_add(count);
                 self.words[field as usize] = sum;
                 if let (Field::Passed, Actor::Program { message, .. }) = (field, actor) {
                     self.counted.push_back(message);

@@ -19,7 +19,7 @@ fn lab(collectors: usize) -> Result<Lab> {
 /// The program is at TC, and forwards all of a session's flow data.
 fn forwards(lab: &Lab, mode: Mode, family: Family, sites: &[&Site]) -> Result<()> {
     let scene = Scene::at(lab, mode, family, sites)?;
-    let (_, hooks) = scene.status()?.path();
+    let hooks = scene.status()?.path_reason();
     ensure!(hooks.contains("tc on "), "{hooks}");
     let mut flows = Flows::new(7);
     let mut stream = scene.stream()?;

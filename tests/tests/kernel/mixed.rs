@@ -39,7 +39,7 @@ fn turns_stay_exact_when_each_third_message_goes_up() {
         scene.judge(&[&stream], forwarded).unwrap();
         let status = scene.status().unwrap();
         assert!(status.passed_up("no_route") > 0);
-        let (_, hooks) = status.path();
+        let hooks = status.path_reason();
         assert!(hooks.contains("xdp on "), "{hooks}");
     }
 }
