@@ -124,6 +124,11 @@ impl Session {
     }
 
     /// Never called.
+    pub fn takers(&self) -> Targets {
+        match *self {}
+    }
+
+    /// Never called.
     pub fn was_active(&mut self) -> bool {
         match *self {}
     }

@@ -160,6 +160,12 @@ impl Session {
         }
     }
 
+    /// The destinations that take turns, or get everything, as they were last written.
+    pub fn takers(&self) -> Targets {
+        let word = self.offload.maps.sessions.word(self.index, offset_of!(maps::Session, takers));
+        word.map_or(0, |word| word.load(SeqCst).into())
+    }
+
     /// Whether the kernel path has forwarded anything since the last call.
     pub fn was_active(&mut self) -> bool {
         let word =

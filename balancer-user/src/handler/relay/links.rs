@@ -23,7 +23,8 @@ impl Relay {
         let place = self.outlets.iter().position(|outlet| outlet.id == id);
         let (receiver, peer) = (self.shared.receiver.borrow().id, self.peer);
         let returns = self.outlet(id).is_some_and(|outlet| !outlet.fresh);
-        if returns {
+        // The first link of a session that a daemon before this one had changes nothing.
+        if returns || place.is_some_and(|target| !self.is_taker(target)) {
             self.own();
         }
         let Some(outlet) = self.outlet(id) else { return };

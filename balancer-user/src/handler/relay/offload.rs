@@ -58,6 +58,11 @@ impl Relay {
         }
     }
 
+    /// Whether the kernel path, as far as it has the session, sends to this destination.
+    pub fn is_taker(&self, target: usize) -> bool {
+        self.kernel.as_ref().is_none_or(|kernel| kernel.takers() & bit(target) != 0)
+    }
+
     /// Whether the kernel path has forwarded anything since the last call.
     pub fn is_forwarded(&mut self) -> bool {
         self.kernel.as_mut().is_some_and(Session::was_active)
