@@ -116,7 +116,7 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
     let config = configured(&right().unwrap()).unwrap();
     assert_eq!(run(&["frobnicate"], &config.path).unwrap().code, WRONG);
     assert_eq!(run(&["status", "--yaml"], &config.path).unwrap().code, WRONG);
-    for subcommand in ["run", "check", "status", "reload", "stop"] {
+    for subcommand in ["run", "check", "status", "reload", "stop", "load"] {
         let help = run(&[subcommand, "--help"], &config.path).unwrap();
         assert_eq!(help.code, DONE);
         assert!(help.stdout.contains("Example"), "{subcommand}: {}", help.stdout);

@@ -1,5 +1,5 @@
-//! Everything around the balancer that is not the balancer: `cargo xtask setup | build-ebpf | test |
-//! demo | bench`.
+//! Everything around the balancer that is not the balancer: `cargo xtask setup | build-ebpf |
+//! build-and-load | test | demo | bench`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people: it prints")]
 
 mod bench;
@@ -7,6 +7,7 @@ mod daemon;
 mod demo;
 mod ebpf;
 mod interrupt;
+mod load;
 mod process;
 mod setup;
 mod step;
@@ -32,6 +33,8 @@ enum Command {
     /// A part of a measurement
     #[command(hide = true, subcommand)]
     BenchPart(bench::PartCommand),
+    /// Build object and daemon, and load the kernel path of a configuration, or take it away
+    BuildAndLoad(load::Args),
     /// Build the eBPF object by itself; prints where it is, its size and its programs
     BuildEbpf,
     /// Show the balancer at work: real captures in, collectors that check what they get
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::BenchPart(part) => bench::run_part(&part),
+        Command::BuildAndLoad(args) => load::run(&args),
         Command::BuildEbpf => ebpf::build(),
         Command::Demo(args) => demo::run(&args),
         Command::Launch(args) => process::launch(&args),
