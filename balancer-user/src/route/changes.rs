@@ -11,7 +11,8 @@ use tokio::{
 
 use super::netlink::{DATAGRAM, NetlinkError, messages};
 
-/// Changes come in bursts: what follows the first one within this time belongs to the same tick.
+/// Changes come in bursts: the first gives a tick at once, as packets may be lost on the old way, and
+/// the others one that is no earlier than this after it.
 const SETTLE: Duration = Duration::from_millis(20);
 /// A tick without a change comes after this time, for what the kernel does not announce: learned
 /// path MTUs, drivers that gain or lose XDP features, neighbours that have to be probed.
@@ -40,6 +41,8 @@ pub struct Changes {
     buffer: Vec<u8>,
     /// When the tick is due that a change has already been seen for.
     due: Option<Instant>,
+    /// No tick is due before this.
+    quiet: Instant,
     refresh: Instant,
 }
 
@@ -57,7 +60,8 @@ impl Changes {
         };
         let socket = open().map_err(NetlinkError::Open)?;
         let buffer = Vec::with_capacity(DATAGRAM);
-        Ok(Self { socket, buffer, due: None, refresh: Instant::now() + REFRESH })
+        let now = Instant::now();
+        Ok(Self { socket, buffer, due: None, quiet: now, refresh: now + REFRESH })
     }
 
     /// Waits for the next tick: a change, or 10 s without one. A call that is dropped loses no
@@ -67,12 +71,13 @@ impl Changes {
             Some(due) => due,
             None => {
                 let _ = timeout_at(self.refresh, self.relevant_message()).await;
-                *self.due.insert(Instant::now() + SETTLE)
+                *self.due.insert(self.quiet)
             }
         };
         sleep_until(due).await;
         self.swallow();
         self.due = None;
+        self.quiet = Instant::now() + SETTLE;
         self.refresh = Instant::now() + REFRESH;
     }
 
