@@ -5,7 +5,7 @@ use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::lab::{Family, Lab, Site, available};
 
-use crate::scene::{MODES, Scene, each_case};
+use crate::scene::{CROSSED, Case, MODES, PAIRS, Scene, cases, every_case};
 
 const MESSAGES: usize = 200;
 
@@ -29,14 +29,18 @@ fn forwards(lab: &Lab, mode: Mode, family: Family, sites: &[&Site]) -> Result<()
 }
 
 fn forwards_everything(lab: &Lab, sites: &[&Site]) -> Result<()> {
-    each_case(|mode, family| forwards(lab, mode, family, sites))
+    every_case(|mode, family| forwards(lab, mode, family, sites))
+}
+
+fn forwards_some(lab: &Lab, some: [Case; 2], sites: &[&Site]) -> Result<()> {
+    cases(some, |mode, family| forwards(lab, mode, family, sites))
 }
 
 #[test]
 fn tc_takes_jumbo_frames_to_one_and_three_destinations() {
     if available() {
         let lab = lab(3).unwrap();
-        forwards_everything(&lab, &[lab.collector(0).unwrap()]).unwrap();
+        forwards_some(&lab, PAIRS, &[lab.collector(0).unwrap()]).unwrap();
         forwards_everything(&lab, &lab.collectors().iter().collect::<Vec<_>>()).unwrap();
     }
 }
@@ -46,7 +50,7 @@ fn tc_to_destinations_behind_one_interface_and_others() {
     if available() {
         let lab = lab(2).unwrap();
         let [a, b] = [0, 1].map(|index| lab.collector(index).unwrap());
-        forwards_everything(&lab, &[a, a, b, a, b, lab.exporter()]).unwrap();
+        forwards_some(&lab, CROSSED, &[a, a, b, a, b, lab.exporter()]).unwrap();
     }
 }
 
@@ -77,7 +81,7 @@ fn tc_on_a_bridge() {
     }
     let lab = Lab::new(2).unwrap();
     bridge(&lab).unwrap();
-    forwards_everything(&lab, &lab.collectors().iter().collect::<Vec<_>>()).unwrap();
+    forwards_some(&lab, PAIRS, &lab.collectors().iter().collect::<Vec<_>>()).unwrap();
 }
 
 fn bridge(lab: &Lab) -> Result<()> {

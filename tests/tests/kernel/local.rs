@@ -9,7 +9,7 @@ use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::lab::{Family, Lab, available};
 use ipfix_balancer_tests::net::{V4, V6};
 
-use crate::scene::{MODES, Scene, collectors, each_case, required};
+use crate::scene::{MODES, Scene, collectors, every_case, required};
 
 const MESSAGES: usize = 200;
 
@@ -31,7 +31,7 @@ fn forwards(lab: &Lab, mode: Mode, family: Family, to: Vec<Collector>) -> Result
 
 /// Both modes and families, to the collectors that `to` starts.
 fn forwards_everything(lab: &Lab, to: impl Fn(Family) -> Result<Vec<Collector>>) -> Result<()> {
-    each_case(|mode, family| forwards(lab, mode, family, to(family)?))
+    every_case(|mode, family| forwards(lab, mode, family, to(family)?))
 }
 
 #[test]
