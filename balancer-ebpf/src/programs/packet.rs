@@ -77,6 +77,17 @@ impl View {
         self.at::<T>(offset).map(|at| unsafe { at.read_unaligned() })
     }
 
+    /// Puts a `T` in the place of the one at `offset`, and tells what was there.
+    #[inline(always)]
+    pub fn replace<T: Numbers>(&self, offset: usize, new: T) -> Option<T> {
+        let at = self.at::<T>(offset)?;
+        // SAFETY: `at` has compared the whole of T with the packet's end, and every bit pattern is one.
+        let old = unsafe { at.read_unaligned() };
+        // SAFETY: as above; the packet is the program's own while it runs.
+        unsafe { at.write_unaligned(new) };
+        Some(old)
+    }
+
     #[inline(always)]
     fn word(&self, offset: usize) -> Option<u16> {
         self.read(offset).map(u16::from_be)
@@ -90,7 +101,7 @@ impl View {
 /// Every bit pattern is a value, and there is no padding.
 pub unsafe trait Numbers: Copy {}
 
-// SAFETY (here and below): integers, and arrays and structs of them without padding.
+// SAFETY: an integer; the others are integers, and arrays and structs of them without padding.
 unsafe impl Numbers for u8 {}
 // SAFETY: as above.
 unsafe impl Numbers for u16 {}

@@ -1,10 +1,7 @@
 //! Making a packet ours: new addresses, ports and number, with checksums that follow.
 
 use balancer_ebpf::checksum::Change;
-use common::{
-    maps::{Address, Mac},
-    message::SEQUENCE_OFFSET,
-};
+use common::{maps::Address, message::SEQUENCE_OFFSET};
 
 use super::{
     packet::{
@@ -39,20 +36,15 @@ pub fn rewrite(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) 
         true => ipv6(view, headers, addresses)?,
         false => ipv4(view, headers, addresses)?,
     };
-    let ports = view.at::<u32>(headers.udp)?;
-    // SAFETY (this and the next blocks): `at` has compared the whole type with the packet's end.
-    let new_ports = both(source.port, destination.port);
-    // Of copies at a TC hook each is made from the one before: what `headers` says is history.
-    let mut datagram = Change::default().long(unsafe { ports.read_unaligned() }, new_ports);
-    unsafe { ports.write_unaligned(new_ports) };
+    // What `headers` says may be history: at a TC hook each copy is made from the one before.
+    let ports = both(source.port, destination.port);
+    let mut datagram = Change::default().long(view.replace(headers.udp, ports)?, ports);
     if let Some(sequence) = sequence {
-        let number = view.at::<u32>(headers.at_message() + SEQUENCE_OFFSET)?;
-        let new_number = sequence.to_be();
-        datagram = datagram.long(unsafe { number.read_unaligned() }, new_number);
-        unsafe { number.write_unaligned(new_number) };
+        let number = sequence.to_be();
+        let old = view.replace(headers.at_message() + SEQUENCE_OFFSET, number)?;
+        datagram = datagram.long(old, number);
     }
-    let macs = view.at::<[Mac; 2]>(headers.ip - ETHERNET_LEN)?;
-    unsafe { macs.write_unaligned([destination.next_hop, destination.interface_mac]) };
+    view.replace(headers.ip - ETHERNET_LEN, [destination.next_hop, destination.interface_mac])?;
     Some(Changes { addresses, datagram })
 }
 
@@ -60,42 +52,31 @@ pub fn rewrite(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) 
 #[inline(always)]
 pub fn rewrite_all(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) -> Option<()> {
     let Changes { addresses, datagram } = rewrite(view, headers, way, sequence)?;
-    let checksum = view.at::<u16>(headers.udp + UDP_CHECKSUM)?;
-    // SAFETY: as in `rewrite`.
-    unsafe {
-        checksum.write_unaligned(addresses.and(datagram).apply_udp(checksum.read_unaligned()))
-    };
+    let at = headers.udp + UDP_CHECKSUM;
+    view.replace(at, addresses.and(datagram).apply_udp(view.read(at)?))?;
     Some(())
 }
 
 #[inline(always)]
 fn ipv4(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
-    let addresses = view.at::<[u32; 2]>(headers.ip + IPV4_ADDRESSES)?;
     let ([.., source], [.., target]) = (longs(source), longs(target));
-    // SAFETY (all blocks): as in `rewrite`.
-    let change = Change::default().longs(unsafe { addresses.read_unaligned() }, [source, target]);
-    unsafe { addresses.write_unaligned([source, target]) };
-    let ttl = view.at::<[u8; 2]>(headers.ip + IPV4_TTL)?;
-    let [old, protocol] = unsafe { *ttl };
-    let new = [HOP_LIMIT, protocol];
-    unsafe { *ttl = new };
-    let header = change.short(u16::from_ne_bytes([old, protocol]), u16::from_ne_bytes(new));
-    let checksum = view.at::<u16>(headers.ip + IPV4_CHECKSUM)?;
-    unsafe { checksum.write_unaligned(header.apply(checksum.read_unaligned())) };
+    let new = [source, target];
+    let change = Change::default().longs(view.replace(headers.ip + IPV4_ADDRESSES, new)?, new);
+    let [ttl, protocol]: [u8; 2] = view.read(headers.ip + IPV4_TTL)?;
+    view.replace(headers.ip + IPV4_TTL, HOP_LIMIT)?;
+    let [old, new] = [ttl, HOP_LIMIT].map(|ttl| u16::from_ne_bytes([ttl, protocol]));
+    let at = headers.ip + IPV4_CHECKSUM;
+    view.replace(at, change.short(old, new).apply(view.read(at)?))?;
     Some(change)
 }
 
 #[inline(always)]
 fn ipv6(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
-    let addresses = view.at::<[[u32; 4]; 2]>(headers.ip + IPV6_ADDRESSES)?;
-    // SAFETY (all blocks): as in `rewrite`.
-    let [old_source, old_target] = unsafe { addresses.read_unaligned() };
-    let (source, target) = (longs(source), longs(target));
-    let change = Change::default().longs(old_source, source).longs(old_target, target);
-    unsafe { addresses.write_unaligned([source, target]) };
-    let hop_limit = view.at::<u8>(headers.ip + IPV6_HOP_LIMIT)?;
-    unsafe { *hop_limit = HOP_LIMIT };
-    Some(change)
+    let new = [longs(source), longs(target)];
+    let [old_source, old_target] = view.replace(headers.ip + IPV6_ADDRESSES, new)?;
+    let [source, target] = new;
+    view.replace(headers.ip + IPV6_HOP_LIMIT, HOP_LIMIT)?;
+    Some(Change::default().longs(old_source, source).longs(old_target, target))
 }
 
 /// An address in words of 32 bits, as they stand in memory.

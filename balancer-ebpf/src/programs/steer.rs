@@ -157,10 +157,11 @@ impl<'a> Packet<'a> {
             return None;
         };
         let domain = DOMAINS.get_ptr_mut(domain_index)?;
-        // SAFETY (both blocks): values of maps, which live as long as the program runs. The daemon
-        // changes these numbers as whole words, and every use of one is checked.
+        // SAFETY: the value of a map, which lives as long as the program runs. The daemon changes the
+        // number as a whole word, and its use is checked.
         let session_index = unsafe { (*domain).session };
         let session = SESSIONS.get_ptr_mut(session_index)?;
+        // SAFETY: as above.
         let receiver_index = unsafe { (*session).receiver };
         let receiver = RECEIVERS.get_ptr(receiver_index)?;
         let reach = hook.reach;
@@ -276,7 +277,7 @@ impl<'a> Packet<'a> {
     #[inline(always)]
     fn note(&self) -> bool {
         // SAFETY: the value of a map; the lock is held, and nobody reads the mark before it is published.
-        let mark = unsafe { &mut *(&raw mut (*self.session).mark) };
+        let mark = unsafe { &mut (*self.session).mark };
         let at = self.headers.at_message();
         match self.view.read::<[u8; MARK_LEN]>(at) {
             // What follows a short message in its frame is padding.
@@ -409,10 +410,11 @@ fn unknown(flow: &Flow, segments: u32) {
     let mut listener =
         Listener { address: flow.destination, port: flow.destination_port, zeros: 0 };
     // SAFETY: the value is a number that the daemon writes once, when it adds the element.
-    let mut receiver = unsafe { LISTENERS.get(&listener) };
+    let mut receiver = unsafe { LISTENERS.get(listener) };
     if receiver.is_none() {
         listener.address = [0; 8];
-        receiver = unsafe { LISTENERS.get(&listener) };
+        // SAFETY: as above.
+        receiver = unsafe { LISTENERS.get(listener) };
     }
     if let Some(receiver) = receiver {
         count::passed_up(*receiver, PassUp::UnknownSession, segments.into());

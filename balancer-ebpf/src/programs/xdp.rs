@@ -166,11 +166,11 @@ fn copy(ctx: &XdpContext) -> Option<u32> {
 /// What this CPU has sent by `interface`.
 #[inline(always)]
 fn copies(interface: u32) -> Option<*mut Copies> {
-    if let Some(copies) = COPIES.get_ptr_mut(&interface) {
+    if let Some(copies) = COPIES.get_ptr_mut(interface) {
         return Some(copies);
     }
-    COPIES.insert(&interface, &Copies::default(), 0).ok()?;
-    COPIES.get_ptr_mut(&interface)
+    COPIES.insert(interface, Copies::default(), 0).ok()?;
+    COPIES.get_ptr_mut(interface)
 }
 
 /// The receiver's first destination behind `interface`, from `first` on.
