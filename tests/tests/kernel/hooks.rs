@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::exporter::Flows;
-use ipfix_balancer_tests::lab::{Family, Lab, Site, available};
+use ipfix_balancer_tests::lab::{Family, Lab, Shape, Site, available};
 
 use crate::scene::{CROSSED, Case, MODES, PAIRS, Scene, cases, every_case};
 
@@ -51,6 +51,24 @@ fn tc_to_destinations_behind_one_interface_and_others() {
         let lab = lab(2).unwrap();
         let [a, b] = [0, 1].map(|index| lab.collector(index).unwrap());
         forwards_some(&lab, CROSSED, &[a, a, b, a, b, lab.exporter()]).unwrap();
+    }
+}
+
+/// Messages of up to 9,000 octets, which do not come in one piece of memory.
+#[test]
+fn tc_forwards_long_messages() {
+    if !available() {
+        return;
+    }
+    let lab = Shape::new(2).mtu(9000).build().unwrap();
+    for mode in MODES {
+        let mut scene = Scene::new(&lab, mode, Family::V4).unwrap();
+        scene.window = 20;
+        let mut flows = Flows::new(7);
+        let mut stream = scene.stream().unwrap();
+        stream.begin(&mut flows).unwrap();
+        stream.data((0..MESSAGES).map(|index| flows.data(1 + index * 17 % 198))).unwrap();
+        scene.judge(&[&stream], MESSAGES).unwrap();
     }
 }
 

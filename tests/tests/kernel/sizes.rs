@@ -46,3 +46,14 @@ fn longer_than_the_way_to_the_collectors_takes() {
     }
     cases(CROSSED, |mode, family| among_others(&lab, mode, family, 30, "mtu")).unwrap();
 }
+
+/// Long messages in one frame each: TC serves such an interface.
+#[test]
+fn jumbo_frames_are_split_for_the_collectors() {
+    if !available() {
+        return;
+    }
+    let lab = Lab::new(2).unwrap();
+    lab.exporter().set_mtu(9000).unwrap();
+    cases(PAIRS, |mode, family| among_others(&lab, mode, family, 60, "mtu")).unwrap();
+}
