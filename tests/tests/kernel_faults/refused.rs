@@ -192,7 +192,7 @@ fn too_many_domains() -> Result<()> {
         let received =
             || scene.status().map_or(0, |now| usize::try_from(now.messages()).unwrap_or(0));
         let messages: Vec<_> = (1..=DOMAINS).map(|d| Message::new(d * 16, 0).build()).collect();
-        exporter.exporter.send_paced(&messages, 128, received)?;
+        exporter.exporter.send_paced(&messages, messages.len(), received)?;
         crowd.push(exporter);
     }
     let mut late = scene.open(99)?;
