@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use balancer_user::handler::MAX_SESSIONS;
 use ipfix_balancer_tests::collector::{
     Collector,
@@ -34,6 +34,16 @@ fn threads(pid: u32) -> Result<BTreeMap<String, String>> {
     Ok(threads)
 }
 
+/// Whether a process has threads of these names on these CPUs.
+fn has_threads(pid: u32, wanted: &[(&str, &str)]) -> Result<()> {
+    let found = threads(pid)?;
+    for (name, cpus) in wanted {
+        let there = found.get(*name).with_context(|| format!("no {name} in {found:?}"))?;
+        ensure!(there == cpus, "{name} is on {there}, not on {cpus}");
+    }
+    Ok(())
+}
+
 /// The CPUs that a process which nobody pinned may run on.
 fn every_cpu() -> Result<String> {
     Ok(fs::read_to_string("/sys/devices/system/cpu/online")?.trim().to_owned())
@@ -52,16 +62,13 @@ fn each_handler_is_a_named_thread_on_its_cpu_also_after_a_reload() {
     let (click, dns) = (click.set("TASKSET", &last), receiver("DNSFLOW", 0));
     let first = [full.clone().set("TASKSET", 0), click.clone(), dns.clone()];
     let daemon = Daemon::start(&first).unwrap();
-    let found = threads(daemon.pid()).unwrap();
-    assert_eq!(found.get("ipfix-full-0").map(String::as_str), Some("0"));
-    assert_eq!(found.get("ipfix-click-3"), Some(&last));
-    assert_eq!(found.get("ipfix-dns-0"), Some(&every));
+    // A thread names and pins itself, a moment after the daemon has said that it is there.
+    let wanted = [("ipfix-full-0", "0"), ("ipfix-click-3", &last), ("ipfix-dns-0", &every)];
+    poll::until_ok(|| has_threads(daemon.pid(), &wanted)).unwrap();
 
     daemon.edit(&[full.set("TASKSET", &last), click, dns.set("TASKSET", "0")]).unwrap();
     assert_eq!(daemon.reload().unwrap().code, 0);
-    let found = threads(daemon.pid()).unwrap();
-    assert_eq!(found.get("ipfix-full-0"), Some(&last));
-    assert_eq!(found.get("ipfix-dns-0").map(String::as_str), Some("0"));
+    has_threads(daemon.pid(), &[("ipfix-full-0", &last), ("ipfix-dns-0", "0")]).unwrap();
 }
 
 #[test]
