@@ -44,6 +44,8 @@ fn configuration(route: &Route, port: u16, destinations: &[SocketAddr]) -> Resul
         ("BALANCER", mode),
         ("BALANCER_SUB", &list.join(",")),
         ("BALANCER_SUB_PROTO", protocol),
+        // What is compared with a relay is the userspace path.
+        ("ACCEL", "off"),
         ("ACCEL", "off"),
     ] {
         writeln!(text, "IPFIX_FULLFLOW_{key}[0]={value}")?;
