@@ -126,12 +126,15 @@ impl ControlMaps {
         let entries = u32::try_from(MAX_DESTINATIONS).unwrap_or(0);
         // Key: four bytes; value: an interface and a program, four bytes each.
         let shape = aya_obj::Map::new_from_params(BPF_MAP_TYPE_DEVMAP as u32, 4, 8, entries, 0);
-        let data = MapData::create(shape, "BROADCAST", None)?;
-        let mut devices: DevMap<MapData> = Map::DevMap(data).try_into()?;
+        let data =
+            MapData::create(shape, "BROADCAST", None).map_err(LoadError::map("BROADCAST"))?;
+        let devices: Result<DevMap<MapData>, MapError> = Map::DevMap(data).try_into();
+        let mut devices = devices.map_err(LoadError::map("BROADCAST"))?;
         for (place, interface) in (0..).zip(interfaces) {
-            devices.set(place, *interface, Some(copier), 0)?;
+            let set = devices.set(place, *interface, Some(copier), 0);
+            set.map_err(LoadError::map("BROADCAST"))?;
         }
-        Ok(self.broadcasts.set(receiver, &devices, 0)?)
+        self.broadcasts.set(receiver, &devices, 0).map_err(LoadError::map("BROADCASTS"))
     }
 
     /// Lets what was counted for destinations follow them: `places` says where each of the receiver's
@@ -145,7 +148,7 @@ impl ControlMaps {
         for (place, values) in (row..).zip(moved.into_iter().chain(nothing)).take(MAX_DESTINATIONS)
         {
             // Counters that are not right are no reason not to serve.
-            if let Some(values) = values.or_else(|| zeros().ok()) {
+            if let Some(values) = values.or_else(zeros) {
                 let _ = counters.set(place, values, 0);
             }
         }
@@ -154,7 +157,7 @@ impl ControlMaps {
     /// Lets a receiver begin to count at zero.
     pub fn clear_counters(&mut self, receiver: u32) {
         self.move_counters(receiver, &[]);
-        if let Ok(zeros) = zeros() {
+        if let Some(zeros) = zeros() {
             let _ = self.receiver_counters.set(receiver, zeros, 0);
         }
     }
@@ -206,9 +209,8 @@ fn bytes<const N: usize>(words: impl Iterator<Item = u16>) -> [u8; N] {
 }
 
 /// Nothing, on every CPU.
-fn zeros<const N: usize>() -> Result<PerCpuValues<[u64; N]>, LoadError> {
-    let cpus = nr_cpus().map_err(|(_, error)| LoadError::Shared(error))?;
-    Ok(PerCpuValues::try_from(vec![[0; N]; cpus])?)
+fn zeros<const N: usize>() -> Option<PerCpuValues<[u64; N]>> {
+    PerCpuValues::try_from(vec![[0; N]; nr_cpus().ok()?]).ok()
 }
 
 fn sum<'a, const N: usize>(values: impl Iterator<Item = &'a [u64; N]>) -> [u64; N] {
@@ -224,7 +226,7 @@ fn take<T: TryFrom<Map, Error = MapError>>(
     name: &'static str,
 ) -> Result<T, LoadError> {
     let map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
-    Ok(map.try_into()?)
+    map.try_into().map_err(LoadError::map(name))
 }
 
 fn shared<T: Words>(
@@ -233,7 +235,7 @@ fn shared<T: Words>(
     len: usize,
 ) -> Result<SharedArray<T>, LoadError> {
     match ebpf.map(name) {
-        Some(Map::Array(map)) => Ok(SharedArray::map(map.fd(), len)?),
+        Some(Map::Array(map)) => SharedArray::map(map.fd(), len).map_err(LoadError::map(name)),
         _ => Err(LoadError::Missing(name)),
     }
 }

@@ -103,8 +103,8 @@ impl KernelPath {
         set_movers(&mut control, &mut programs)?;
         collect_free(&maps);
         // What changes from here on is noticed.
-        let changes = Changes::watch()?;
-        let routes = Routes::new()?;
+        let changes = Changes::watch().map_err(LoadError::Netlink)?;
+        let routes = Routes::new().map_err(LoadError::Netlink)?;
         Ok(KernelPath {
             programs,
             maps: Arc::new(maps),
@@ -164,7 +164,8 @@ impl KernelPath {
             Some(old) => *old = served,
             None => self.served.push(served),
         }
-        self.control.listeners.insert(listener_key(&listener), index, 0)?;
+        let listen = self.control.listeners.insert(listener_key(&listener), index, 0);
+        listen.map_err(LoadError::map("LISTENERS"))?;
         Ok(Arc::new(Offload { maps: Arc::clone(&self.maps), receiver: index, port: receiver.port }))
     }
 
@@ -481,8 +482,9 @@ fn cpu(receiver: &Receiver) -> u32 {
 /// Lets every CPU take packets from others.
 fn set_movers(control: &mut ControlMaps, programs: &mut Programs) -> Result<(), LoadError> {
     let mover = programs.mover()?;
-    for cpu in aya::util::online_cpus().map_err(|(_, error)| LoadError::Shared(error))? {
-        control.cpus.set(cpu, CPU_QUEUE, Some(&mover), 0)?;
+    for cpu in aya::util::online_cpus().map_err(|(file, error)| LoadError::Cpus(file, error))? {
+        let set = control.cpus.set(cpu, CPU_QUEUE, Some(&mover), 0);
+        set.map_err(LoadError::map("CPUS"))?;
     }
     Ok(())
 }

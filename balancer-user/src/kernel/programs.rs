@@ -53,19 +53,19 @@ impl Programs {
     /// Loads maps and programs. Pinned maps are used, others are made and pinned.
     pub fn load(pins: &Pins) -> Result<Programs, LoadError> {
         let mut loader = EbpfLoader::new();
-        let cpus = nr_cpus().map_err(|(_, error)| LoadError::Shared(error))?;
+        let cpus = nr_cpus().map_err(|(file, error)| LoadError::Cpus(file, error))?;
         // The kernel refuses more places than it can have CPUs.
         loader.map_max_entries("CPUS", u32::try_from(cpus).unwrap_or(u32::MAX));
         for name in NAMES {
             loader.map_pin_path(name, pins.map(name));
         }
-        let ebpf = loader.load(OBJECT)?;
+        let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
         let mut programs = Programs { ebpf, pins: pins.clone() };
         for name in ["ipfix_xdp", "ipfix_cpu", "ipfix_copy"] {
-            programs.xdp(name)?.load().map_err(|source| LoadError::Program { name, source })?;
+            programs.xdp(name)?.load().map_err(|cause| LoadError::Program { name, cause })?;
         }
         let name = "ipfix_tc";
-        programs.tc()?.load().map_err(|source| LoadError::Program { name, source })?;
+        programs.tc()?.load().map_err(|cause| LoadError::Program { name, cause })?;
         Ok(programs)
     }
 
@@ -166,18 +166,18 @@ impl Programs {
     fn descriptor(&mut self, name: &'static str) -> Result<ProgramFd, LoadError> {
         let program = self.xdp(name)?;
         let descriptor = program.fd().and_then(|fd| Ok(fd.try_clone()?));
-        descriptor.map_err(|source| LoadError::Program { name, source })
+        descriptor.map_err(|cause| LoadError::Program { name, cause })
     }
 
     fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, LoadError> {
         let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
-        program.try_into().map_err(|source| LoadError::Program { name, source })
+        program.try_into().map_err(|cause| LoadError::Program { name, cause })
     }
 
     fn tc(&mut self) -> Result<&mut SchedClassifier, LoadError> {
         let name = "ipfix_tc";
         let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
-        program.try_into().map_err(|source| LoadError::Program { name, source })
+        program.try_into().map_err(|cause| LoadError::Program { name, cause })
     }
 }
 
@@ -187,8 +187,8 @@ enum AttachError {
     Object(#[from] LoadError),
     #[error("{}", explain(.0))]
     Program(#[from] ProgramError),
-    #[error("the kernel has no links for this hook (Linux 5.9 for XDP, 6.6 for TC): {0}")]
+    #[error("the kernel has no links for this hook (Linux 5.9 for XDP, 6.6 for TC): {}", explain(.0))]
     Link(#[from] aya::programs::links::LinkError),
-    #[error("can't pin the link: {0}")]
+    #[error("can't pin the link: {}", explain(.0))]
     Pin(#[from] aya::pin::PinError),
 }
