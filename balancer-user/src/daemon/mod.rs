@@ -64,7 +64,9 @@ pub async fn load(
     config: &Config,
 ) -> anyhow::Result<Vec<(ReceiverId, Result<String, String>)>> {
     let mut paths = Paths::new(path);
-    for receiver in usable(config)? {
+    let receivers = usable(config)?;
+    paths.admit(receivers).await?;
+    for receiver in receivers {
         paths.place(receiver).await?;
     }
     paths.forget_others();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use common::maps::MAX_DESTINATIONS;
+use common::maps::{MAX_DESTINATIONS, MAX_RECEIVERS};
 use tokio::net::lookup_host;
 use tracing::{info, warn};
 
@@ -55,18 +55,19 @@ impl Paths {
         }
     }
 
-    /// Looks whether a receiver that has to have the kernel path can have it, before anything is
-    /// changed.
+    /// Looks whether those of a configuration's receivers that have to have the kernel path can have
+    /// it, before anything is changed.
     ///
     /// # Errors
     ///
-    /// It can't.
-    pub async fn admit(&mut self, receiver: &Receiver) -> anyhow::Result<()> {
-        if receiver.accel != Accel::Require {
-            return Ok(());
+    /// One can't.
+    pub async fn admit(&mut self, wanted: &[Arc<Receiver>]) -> anyhow::Result<()> {
+        let crowd = wanted.iter().filter(|receiver| is_fit(receiver)).count();
+        for receiver in wanted.iter().filter(|receiver| receiver.accel == Accel::Require) {
+            let able = self.able(receiver).await.map(drop);
+            able.and_then(|()| room_for(crowd)).map_err(|why| refusal(receiver, &why))?;
         }
-        let able = self.able(receiver).await.map(drop);
-        able.map_err(|why| refusal(receiver, &why))
+        Ok(())
     }
 
     async fn able(
@@ -171,6 +172,22 @@ fn start(config: &Path) -> Result<KernelPath, String> {
         warn!("there is no kernel path: {error}");
         error
     })
+}
+
+/// With one receiver too many nobody can count on a place: it must not matter who comes first.
+fn room_for(crowd: usize) -> anyhow::Result<()> {
+    if crowd > MAX_RECEIVERS {
+        bail!(
+            "it serves {MAX_RECEIVERS} receivers, and {crowd} of this configuration could take it: \
+             set ACCEL=off for some"
+        );
+    }
+    Ok(())
+}
+
+/// Whether a receiver gets the kernel path, if there is one.
+pub fn is_fit(receiver: &Receiver) -> bool {
+    check(receiver).is_ok()
 }
 
 /// Whether the kernel path can do what the receiver is to do.

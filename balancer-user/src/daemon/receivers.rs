@@ -12,7 +12,10 @@ use anyhow::{Context, bail};
 use socket2::Socket;
 use tracing::warn;
 
-use super::{paths::Paths, status::ReceiverStatus};
+use super::{
+    paths::{self, Paths},
+    status::ReceiverStatus,
+};
 use crate::{
     config::{Protocol, Receiver, ReceiverId},
     handler::Handler,
@@ -89,21 +92,21 @@ impl Receivers {
         }
     }
 
-    /// Brings the receivers in line with `wanted`. When a socket can't be opened, nothing has
-    /// changed. Receivers whose parameters are the same are not touched.
+    /// Brings the receivers in line with `wanted`. When one can't have the kernel path that it has to
+    /// have, or a socket can't be opened, nothing has changed. Receivers whose parameters are the same are not touched.
     pub async fn apply(&mut self, wanted: &[Arc<Receiver>]) -> anyhow::Result<Changes> {
-        for receiver in wanted {
-            self.paths.admit(receiver).await?;
-        }
+        self.paths.admit(wanted).await?;
         let mut changes = Changes::default();
         let mut to_start = Vec::new();
         for receiver in wanted.iter().filter(|wanted| self.on_same_port(wanted).is_none()) {
             to_start.push((Arc::clone(receiver), self.open(receiver)?));
         }
         self.stop_unwanted(wanted, &mut changes).await;
+        let successor = |running: &Running| wanted.iter().find(|w| w.id == running.receiver.id);
+        // Those that leave the kernel path make room there for others.
+        self.running.sort_by_key(|running| successor(running).is_some_and(|w| paths::is_fit(w)));
         for running in &mut self.running {
-            let same_id = |wanted: &&Arc<Receiver>| wanted.id == running.receiver.id;
-            let Some(receiver) = wanted.iter().find(same_id) else { continue };
+            let Some(receiver) = successor(running) else { continue };
             if **receiver != *running.receiver {
                 // While the ways change nothing may take them.
                 running.handler.suspend().await?;

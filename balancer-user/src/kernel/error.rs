@@ -3,6 +3,7 @@
 use std::{error::Error, io};
 
 use aya::{EbpfError, programs::ProgramError};
+use common::maps::MAX_RECEIVERS;
 use thiserror::Error;
 
 use super::gates::Gate;
@@ -40,6 +41,9 @@ pub enum LoadError {
         /// What went wrong with it.
         cause: Box<dyn Error + Send + Sync>,
     },
+    /// More receivers than there are places for.
+    #[error("the kernel path serves {MAX_RECEIVERS} receivers, and all places are taken")]
+    Full,
     /// The number of CPUs.
     #[error("can't read the CPUs in {0}: {1}")]
     Cpus(&'static str, io::Error),

@@ -21,7 +21,7 @@ use super::{
     LoadError, Offload, Pins,
     address::{address, port},
     gates,
-    maps::{ControlMaps, Maps, listener_key},
+    maps::{ControlMaps, ListenerKey, Maps, listener_key},
     programs::{Hook, Programs},
     session,
     status::PathStatus,
@@ -173,9 +173,7 @@ impl KernelPath {
     pub fn remove(&mut self, id: ReceiverId) {
         let Some(at) = self.served.iter().position(|served| served.id == id) else { return };
         let served = self.served.remove(at);
-        let _ = self.control.listeners.remove(&listener_key(&served.listener));
-        self.evict(served.index);
-        self.maps.receivers.store(served.index, &EMPTY_RECEIVER);
+        self.forget(&listener_key(&served.listener), served.index);
     }
 
     /// Takes away what a daemon before this one had for receivers that are no more.
@@ -189,9 +187,7 @@ impl KernelPath {
             .filter(|(_, index)| !known.contains(index))
             .collect();
         for (key, index) in stale {
-            let _ = self.control.listeners.remove(&key);
-            self.evict(index);
-            self.maps.receivers.store(index, &EMPTY_RECEIVER);
+            self.forget(&key, index);
         }
     }
 
@@ -332,8 +328,9 @@ impl KernelPath {
         }
     }
 
-    /// The receiver's place in the maps: the one it had under a daemon before, or a free one.
-    fn index_of(&self, receiver: &Receiver, listener: &Listener) -> Result<u32, LoadError> {
+    /// The receiver's place in the maps: the one it had under a daemon before, or a free one, or one
+    /// that a receiver had under that daemon and has not come back for.
+    fn index_of(&mut self, receiver: &Receiver, listener: &Listener) -> Result<u32, LoadError> {
         if let Some(served) = self.served.iter().find(|served| served.id == receiver.id) {
             return Ok(served.index);
         }
@@ -342,12 +339,25 @@ impl KernelPath {
         if let Some((_, index)) = places.iter().find(|(known, _)| *known == key) {
             return Ok(*index);
         }
-        let taken = |index: &u32| {
-            places.iter().any(|(_, taken)| taken == index)
-                || self.served.iter().any(|served| served.index == *index)
-        };
         let all = 0..u32::try_from(MAX_RECEIVERS).unwrap_or(0);
-        all.into_iter().find(|index| !taken(index)).ok_or(LoadError::Missing("free receiver"))
+        let serves = |index: &u32| self.served.iter().any(|served| served.index == *index);
+        let is_left = |index: &u32| places.iter().any(|(_, taken)| taken == index);
+        let mut unserved = all.filter(|index| !serves(index));
+        if let Some(free) = unserved.clone().find(|index| !is_left(index)) {
+            return Ok(free);
+        }
+        let left = unserved.next().ok_or(LoadError::Full)?;
+        for (key, _) in places.iter().filter(|(_, index)| *index == left) {
+            self.forget(key, left);
+        }
+        Ok(left)
+    }
+
+    /// Takes a receiver and its sessions out of the maps.
+    fn forget(&mut self, listener: &ListenerKey, index: u32) {
+        let _ = self.control.listeners.remove(listener);
+        self.evict(index);
+        self.maps.receivers.store(index, &EMPTY_RECEIVER);
     }
 
     /// Whether a daemon before this one had the same destinations there.

@@ -3,6 +3,7 @@
 
 mod leftovers;
 mod network;
+mod places;
 mod ports;
 mod refused;
 mod reload;

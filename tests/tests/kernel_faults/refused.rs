@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use anyhow::{Result, anyhow, ensure};
 use ipfix_balancer_tests::collector::Protocol::{Tcp, Udp};
 use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver, render};
-use ipfix_balancer_tests::exporter::Message;
 use ipfix_balancer_tests::lab::{Family, Lab, available};
 use ipfix_balancer_tests::poll;
 use ipfix_balancer_tests::setup::Setup;
@@ -177,41 +176,5 @@ fn busy() -> Result<()> {
 fn beside_another_xdp_program_tc_is_used_and_named() {
     if available() {
         busy().unwrap();
-    }
-}
-
-/// More observation domains than the maps have places: the sessions that find none are served in
-/// userspace, the others as before.
-fn too_many_domains() -> Result<()> {
-    const DOMAINS: u32 = 1024;
-    let scene = Scene::new(Mode::All)?;
-    let mut feed = scene.feed(1)?;
-    let mut crowd = Vec::new();
-    for number in 0..8 {
-        let exporter = scene.open(2 + number)?;
-        let received =
-            || scene.status().map_or(0, |now| usize::try_from(now.messages()).unwrap_or(0));
-        let messages: Vec<_> = (1..=DOMAINS).map(|d| Message::new(d * 16, 0).build()).collect();
-        exporter.exporter.send_paced(&messages, messages.len(), received)?;
-        crowd.push(exporter);
-    }
-    let mut late = scene.open(99)?;
-    let before = scene.forwarded()?;
-    late.send(20)?;
-    let sent = late.decoded();
-    poll::until_ok(|| {
-        let collector = scene.collector(0)?;
-        let sessions = super::scene::decoded(&collector.sessions());
-        let of_late = sessions.iter().find(|one| one.domains.contains_key(&99));
-        super::scene::all_there(&sent, of_late.ok_or_else(|| anyhow!("no session"))?)
-    })?;
-    ensure!(scene.forwarded()? == before, "there was room");
-    scene.is_forwarded(&mut feed)
-}
-
-#[test]
-fn a_session_without_a_place_in_the_maps_is_served_in_userspace() {
-    if available() {
-        too_many_domains().unwrap();
     }
 }
