@@ -60,8 +60,8 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Cpus,
         preset: Preset::Nothing("not pinned"),
         applies: Applies::Always,
-        about: "CPUs that the receiver's handler is bound to. With XDP the first of them also does \
-                the work of the kernel path.",
+        about: "CPUs that the receiver's handler is bound to. The kernel path uses the first of them at \
+                XDP, and none of them at TC, where it stays on the CPU that a packet comes in by.",
         example: "61",
         read: |_, text, draft| store(&mut draft.receiver.cpus, cpu_list(text)),
         show: |draft| cpu_ranges(&draft.receiver.cpus),
