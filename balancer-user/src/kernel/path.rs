@@ -386,7 +386,7 @@ impl Served {
             if way.obstacle != before
                 && let Some(obstacle) = &way.obstacle
             {
-                info!(receiver = %id, collector = %way.collector, "not in the kernel: {obstacle}");
+                info!(receiver = %id, collector = %way.collector, "{obstacle}");
             }
             entry
         };

@@ -17,7 +17,7 @@ pub struct Way {
     pub collector: SocketAddr,
     /// What programs are told.
     written: Option<Destination>,
-    /// Why there is no way, or not from everywhere.
+    /// Why there is no way, or not from everywhere, or not the fastest.
     pub obstacle: Option<String>,
 }
 
@@ -67,7 +67,8 @@ impl Way {
         }
     }
 
-    /// Looks for the way anew. Without one, or not from everywhere, there is an obstacle.
+    /// Looks for the way anew. Without one, or not from everywhere, or not the fastest, there is an
+    /// obstacle.
     pub fn look(&mut self, routes: &mut Routes, interfaces: &[Interface]) -> Destination {
         let (entry, obstacle) = self.search(routes, interfaces);
         self.obstacle = obstacle;
@@ -86,7 +87,7 @@ impl Way {
         };
         let hop = match hop {
             Ok(hop) => hop,
-            Err(obstacle) => return (entry, Some(obstacle)),
+            Err(obstacle) => return (entry, Some(format!("not in the kernel: {obstacle}"))),
         };
         let (reach, obstacle) = reach(&hop, interfaces);
         entry.next_hop = mac(hop.destination_mac);
@@ -107,7 +108,7 @@ pub fn device(way: &Destination) -> Option<u32> {
 /// From where a packet can take this way.
 fn reach(hop: &NextHop, interfaces: &[Interface]) -> (u32, Option<String>) {
     if hop.local {
-        let obstacle = "it is on this host: exporters on other hosts reach it through userspace";
+        let obstacle = "in the kernel for exporters on this host alone, as it is here itself";
         return (FROM_HOST, Some(obstacle.to_owned()));
     }
     let interface = interfaces.iter().find(|interface| interface.index == hop.interface);
@@ -116,7 +117,9 @@ fn reach(hop: &NextHop, interfaces: &[Interface]) -> (u32, Option<String>) {
         return (FROM_XDP | FROM_TC | FROM_HOST, None);
     }
     let name = interface.map_or("its interface", |interface| &interface.name);
-    (FROM_TC | FROM_HOST, Some(format!("the driver of {name} sends no redirected XDP frames")))
+    let obstacle =
+        format!("at TC instead of XDP: the driver of {name} sends no redirected XDP frames");
+    (FROM_TC | FROM_HOST, Some(obstacle))
 }
 
 /// Writes an entry into the place that is not in use, and then puts that one to use.

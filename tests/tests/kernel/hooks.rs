@@ -54,6 +54,25 @@ fn tc_to_destinations_behind_one_interface_and_others() {
     }
 }
 
+/// A collector's interface takes no redirected frames: TC forwards, and log and `status` say so.
+fn no_redirected_frames() -> Result<()> {
+    let lab = Shape::new(2).no_receive_offload().build()?;
+    forwards_everything(&lab, &lab.collectors().iter().collect::<Vec<_>>())?;
+    let scene = Scene::new(&lab, Mode::RoundRobin, Family::V4)?;
+    let said = ["at TC instead of XDP", "col0"];
+    scene.setup.daemon.wait_for_log(&[&["10.77.1.2"], &said[..]].concat())?;
+    let reason = scene.status()?.path_reason();
+    ensure!(said.iter().all(|part| reason.contains(part)), "{reason}");
+    Ok(())
+}
+
+#[test]
+fn tc_where_a_driver_takes_no_redirected_frames() {
+    if available() {
+        no_redirected_frames().unwrap();
+    }
+}
+
 /// Messages of up to 9,000 octets, which do not come in one piece of memory.
 #[test]
 fn tc_forwards_long_messages() {
