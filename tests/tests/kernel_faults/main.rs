@@ -3,6 +3,7 @@
 
 mod leftovers;
 mod network;
+mod overload;
 mod places;
 mod ports;
 mod refused;
