@@ -232,15 +232,18 @@ fn check_example(pins: &Path) -> Result<()> {
 }
 
 /// `load` has told the truth about links and maps.
-fn check_load(said: &str, pins: &Path, loaded: &Links) -> Result<()> {
+fn check_load(said: &str, pins: &Path, loaded: &Links, exp: u32) -> Result<()> {
+    let xdp = format!("xdp-{exp}");
     ensure!(said.contains("FULLFLOW[0]: kernel (xdp on exp; lo on lo)"), "{said}");
     let mut names = documented("## Maps", 0)?;
     names.sort();
     ensure!(maps(pins)? == names && said.contains(&names.join(", ")), "{said}");
-    ensure!(loaded.keys().collect::<Vec<_>>() == ["lo-lo", "xdp-exp"], "{loaded:?}");
+    ensure!(loaded.keys().collect::<Vec<_>>() == ["lo-1", &xdp], "{loaded:?}");
     for (link, (_, program)) in loaded {
-        let name = if link.starts_with("xdp") { "ipfix_xdp" } else { "ipfix_tc" };
-        ensure!(said.contains(&format!("links/{link}: {name} (id {program})")), "{said}");
+        let (name, interface) =
+            if *link == xdp { ("ipfix_xdp", "exp") } else { ("ipfix_tc", "lo") };
+        let line = format!("links/{link}: {name} (id {program}) on {interface}");
+        ensure!(said.contains(&line), "{said}");
         let shown = bpftool(&format!("prog show id {program}"))?;
         ensure!(shown.get("name").is_some_and(|shown| shown == name), "{shown}");
     }
@@ -276,7 +279,8 @@ fn maps_dump_as_documented_and_a_daemon_takes_over_what_was_loaded() {
     let scene = Scene::new(Mode::All).unwrap();
     let (said, pins) = scene.load().unwrap();
     let loaded = links(&pins).unwrap();
-    check_load(&said, &pins, &loaded).unwrap();
+    let exp = scene.lab.exporter().peer.index().unwrap();
+    check_load(&said, &pins, &loaded, exp).unwrap();
     let sessions = map_id(&pins, "SESSIONS").unwrap();
 
     let running = scene.run().unwrap();

@@ -47,7 +47,8 @@ pub struct KernelPath {
     routes: Routes,
     changes: Changes,
     served: Vec<Served>,
-    attached: BTreeMap<String, Attached>,
+    /// By the interface's index: a name may come to be another one's.
+    attached: BTreeMap<u32, Attached>,
 }
 
 /// A receiver in the kernel path.
@@ -64,9 +65,8 @@ struct Served {
 
 /// A program at an interface.
 struct Attached {
+    name: String,
     hook: Hook,
-    /// The interface's index: its name may come to be another one's.
-    index: u32,
     /// Why the first choice did not work.
     instead: Option<String>,
 }
@@ -244,10 +244,13 @@ impl KernelPath {
     }
 
     fn explain(&self, served: &Served) -> String {
-        let places = self.attached.iter().map(|(interface, attached)| match &attached.instead {
-            Some(why) => format!("{} on {interface} (not xdp: {why})", attached.hook.as_str()),
-            None => format!("{} on {interface}", attached.hook.as_str()),
-        });
+        let place = |Attached { name, hook, instead }: &Attached| match instead {
+            Some(why) => format!("{} on {name} (not xdp: {why})", hook.as_str()),
+            None => format!("{} on {name}", hook.as_str()),
+        };
+        let mut attached: Vec<_> = self.attached.values().collect();
+        attached.sort_by_key(|attached| &attached.name);
+        let places = attached.into_iter().map(place);
         let mut parts: Vec<String> = places.collect();
         if parts.is_empty() {
             parts.push("no interface with an address that the receiver listens on".to_owned());
@@ -270,36 +273,34 @@ impl KernelPath {
             // What has gone by the program below would be counted twice.
             let lower = interfaces.iter().find(|lower| Some(lower.index) == interface.lower);
             if !lower.is_some_and(listened) {
-                wanted.insert(
-                    interface.name.clone(),
-                    (interface.index, first_choice(interface, xdp)),
-                );
+                let (name, hook) = (interface.name.clone(), first_choice(interface, xdp));
+                wanted.insert(interface.index, (name, hook));
             }
         }
         let gone: Vec<_> =
-            self.attached.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.detach(&name);
+            self.attached.keys().filter(|index| !wanted.contains_key(*index)).copied().collect();
+        for index in gone {
+            self.detach(index);
         }
-        for (name, (index, hook)) in wanted {
-            self.attach_to(&name, index, hook);
+        for (index, (name, hook)) in wanted {
+            self.attach_to(index, name, hook);
         }
         // A daemon before this one may have had programs elsewhere.
-        let there: Vec<_> = self.attached.iter().map(|(name, at)| (at.hook, &**name)).collect();
+        let there: Vec<_> = self.attached.iter().map(|(index, at)| (at.hook, *index)).collect();
         self.programs.detach_others(&there);
     }
 
-    fn attach_to(&mut self, name: &str, index: u32, hook: Hook) {
-        if let Some(there) = self.attached.get(name)
-            && there.index == index
+    fn attach_to(&mut self, index: u32, name: String, hook: Hook) {
+        if let Some(there) = self.attached.get_mut(&index)
             && (there.hook == hook || there.instead.is_some())
         {
+            there.name = name;
             return;
         }
-        self.detach(name);
-        let instead = match self.programs.attach(hook, name, index) {
+        self.detach(index);
+        let instead = match self.programs.attach(hook, &name, index) {
             Ok(()) => None,
-            Err(error) if hook == Hook::Xdp => match self.programs.attach(Hook::Tc, name, index) {
+            Err(error) if hook == Hook::Xdp => match self.programs.attach(Hook::Tc, &name, index) {
                 Ok(()) => Some(error),
                 Err(second) => {
                     return warn!(
@@ -317,13 +318,13 @@ impl KernelPath {
             }
             None => info!(interface = name, hook = hook.as_str(), "attached"),
         }
-        self.attached.insert(name.to_owned(), Attached { hook, index, instead });
+        self.attached.insert(index, Attached { name, hook, instead });
     }
 
-    fn detach(&mut self, name: &str) {
-        if let Some(attached) = self.attached.remove(name) {
+    fn detach(&mut self, index: u32) {
+        if let Some(Attached { name, hook, .. }) = self.attached.remove(&index) {
             // A link that went with its interface has left its pin.
-            let _ = self.programs.detach(attached.hook, name);
+            let _ = self.programs.detach(hook, index);
             info!(interface = name, "detached");
         }
     }

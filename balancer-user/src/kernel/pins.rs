@@ -12,6 +12,7 @@ use aya::programs::{
 use common::maps::ABI;
 use nix::{
     mount::{MsFlags, mount},
+    net::if_::if_indextoname,
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
@@ -48,6 +49,12 @@ impl Pins {
     /// Where links are pinned.
     pub fn links(&self) -> PathBuf {
         self.directory().join("links")
+    }
+
+    /// Where the link of a hook at an interface is pinned. It goes by the interface's index, as the
+    /// link itself does: while no daemon runs the name may change, or come to be another one's.
+    pub fn link(&self, hook: &str, index: u32) -> PathBuf {
+        self.links().join(format!("{hook}-{index}"))
     }
 
     /// Makes the directories, and mounts the file system if nobody has. What another version left
@@ -105,7 +112,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The program at a pinned link, for people.
+/// The program at a pinned link, and the link's interface, for people.
 fn program_at(link: &Path) -> String {
     let info = PinnedLink::from_pin(link).and_then(|link| FdLink::from(link).info());
     let id = match info {
@@ -114,7 +121,15 @@ fn program_at(link: &Path) -> String {
     };
     let program = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
     let name = program.as_ref().and_then(|program| program.name_as_str()).unwrap_or("program");
-    format!("{name} (id {id})")
+    let place = interface(link).map_or(String::new(), |interface| format!(" on {interface}"));
+    format!("{name} (id {id}){place}")
+}
+
+/// The name of the interface that a link's pin has the index of, if there is one in this namespace.
+fn interface(link: &Path) -> Option<String> {
+    let name = name(link);
+    let (_, index) = name.rsplit_once('-')?;
+    Some(if_indextoname(index.parse().ok()?).ok()?.to_string_lossy().into_owned())
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

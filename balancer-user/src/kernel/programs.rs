@@ -91,7 +91,7 @@ impl Programs {
     ///
     /// Says what the kernel says.
     pub fn attach(&mut self, hook: Hook, interface: &str, index: u32) -> Result<(), String> {
-        let pin = self.pin(hook, interface);
+        let pin = self.pin(hook, index);
         if let Ok(link) = PinnedLink::from_pin(&pin) {
             if self.replace(hook, link.into()).is_ok() {
                 return Ok(());
@@ -103,21 +103,21 @@ impl Programs {
     }
 
     /// Takes the program away from an interface.
-    pub fn detach(&mut self, hook: Hook, interface: &str) -> io::Result<()> {
-        fs::remove_file(self.pin(hook, interface))
+    pub fn detach(&mut self, hook: Hook, index: u32) -> io::Result<()> {
+        fs::remove_file(self.pin(hook, index))
     }
 
     /// Takes programs away from everywhere but these interfaces: what is pinned stays otherwise.
-    pub fn detach_others(&mut self, wanted: &[(Hook, &str)]) {
-        let wanted: Vec<_> = wanted.iter().map(|(hook, name)| self.pin(*hook, name)).collect();
+    pub fn detach_others(&mut self, wanted: &[(Hook, u32)]) {
+        let wanted: Vec<_> = wanted.iter().map(|(hook, index)| self.pin(*hook, *index)).collect();
         for link in self.pins.pinned_links().iter().filter(|link| !wanted.contains(link)) {
             // Whoever has taken it away has done the same.
             let _ = fs::remove_file(link);
         }
     }
 
-    fn pin(&self, hook: Hook, interface: &str) -> PathBuf {
-        self.pins.links().join(format!("{}-{interface}", hook.as_str()))
+    fn pin(&self, hook: Hook, index: u32) -> PathBuf {
+        self.pins.link(hook.as_str(), index)
     }
 
     fn replace(&mut self, hook: Hook, link: FdLink) -> Result<(), AttachError> {

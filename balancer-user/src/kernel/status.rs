@@ -26,7 +26,7 @@ pub struct PathStatus {
 pub struct Pinned {
     /// Where the pins are.
     pub directory: PathBuf,
-    /// The links, and the program that runs at each: its name and id.
+    /// The links, and the program that runs at each: its name, id, and interface.
     pub links: Vec<(String, String)>,
     /// The maps.
     pub maps: Vec<String>,

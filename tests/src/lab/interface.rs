@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyhow::Result;
+use nix::net::if_::if_nametoindex;
 
 use super::readings::LinkCounters;
 use super::{Family, Namespace};
@@ -29,6 +30,11 @@ impl Interface {
     /// Its name there.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The kernel's number of it, in its namespace.
+    pub fn index(&self) -> Result<u32> {
+        self.namespace.run(|| Ok(if_nametoindex(&*self.name)?))
     }
 
     /// Its Ethernet address.
@@ -63,6 +69,14 @@ impl Interface {
     /// Sets the MTU of this end.
     pub fn set_mtu(&self, mtu: u32) -> Result<()> {
         self.set(&format!("mtu {mtu}"))
+    }
+
+    /// Gives it another name, for which it has to be off for a moment.
+    pub fn rename(&mut self, name: &str) -> Result<()> {
+        self.down()?;
+        self.set(&format!("name {name}"))?;
+        self.name = name.to_owned();
+        self.up()
     }
 
     /// Gives it another Ethernet address, of which the neighbours hear nothing.

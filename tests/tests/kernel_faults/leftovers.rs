@@ -37,7 +37,7 @@ fn open_objects(pid: u32) -> Result<Objects> {
 }
 
 /// The links that are pinned.
-fn pinned_links(pins: &std::path::Path) -> Result<Objects> {
+pub fn pinned_links(pins: &std::path::Path) -> Result<Objects> {
     let mut objects = Objects::new();
     for entry in fs::read_dir(pins.join("links"))? {
         let path = entry?.path();

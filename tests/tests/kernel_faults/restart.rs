@@ -7,6 +7,7 @@ use ipfix_balancer_tests::lab::available;
 use ipfix_balancer_tests::poll;
 use nix::sys::signal::Signal;
 
+use super::leftovers::pinned_links;
 use super::scene::{Feed, Scene, pins};
 
 fn kill(scene: &mut Scene) -> Result<()> {
@@ -252,6 +253,37 @@ fn the_mode_may_change_while_no_daemon_runs() {
     if available() {
         the_mode_changes_meanwhile(Mode::RoundRobin, Mode::All).unwrap();
         the_mode_changes_meanwhile(Mode::All, Mode::RoundRobin).unwrap();
+    }
+}
+
+/// The exporter's interface and a collector's swap their names while no daemon runs: programs stay at
+/// the interfaces where they are.
+fn names_change_meanwhile() -> Result<()> {
+    let mut scene = Scene::new(Mode::RoundRobin)?;
+    let mut feed = scene.feed(1)?;
+    let mut interfaces = [scene.lab.exporter().peer.clone(), scene.lab.collector(0)?.peer.clone()];
+    let links = |scene: &Scene| pinned_links(&pins(&scene.setup.daemon));
+    let before = links(&scene)?;
+    scene.kill()?;
+    for (interface, name) in interfaces.iter_mut().zip(["other", "exp"]) {
+        interface.rename(name)?;
+        let link = format!("link show dev {name}");
+        let is_up =
+            || scene.lab.balancer().ip(&link).is_ok_and(|shown| shown.contains(" state UP "));
+        poll::wait("carrier", is_up)?;
+    }
+    scene.restart()?;
+    scene.wait_for("xdp at the new name", |now| now.path_reason().contains("xdp on other"))?;
+    ensure!(links(&scene)? == before, "{:?} instead of {before:?}", links(&scene));
+    feed.templates()?;
+    scene.is_forwarded(&mut feed)?;
+    scene.is_complete(&feed)
+}
+
+#[test]
+fn interfaces_may_change_their_names_while_no_daemon_runs() {
+    if available() {
+        names_change_meanwhile().unwrap();
     }
 }
 
