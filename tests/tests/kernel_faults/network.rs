@@ -11,12 +11,12 @@ use super::scene::Scene;
 
 /// The collector's neighbour entry is deleted: the daemon asks for it anew, and meanwhile the host's
 /// own network stack does.
-fn a_neighbour_is_forgotten(mode: Mode) -> Result<()> {
-    let scene = Scene::new(mode)?;
+fn a_neighbour_is_forgotten(family: Family, mode: Mode) -> Result<()> {
+    let scene = Scene::over(family, mode)?;
     let traffic = scene.feed(1)?.run();
     let site = scene.lab.collector(0)?;
     for _ in 0..5 {
-        site.peer.delete_neighbour(site.ip(Family::V4))?;
+        site.peer.delete_neighbour(site.ip(family))?;
         scene.keeps_forwarding()?;
     }
     let mut feed = traffic.end()?;
@@ -27,8 +27,10 @@ fn a_neighbour_is_forgotten(mode: Mode) -> Result<()> {
 #[test]
 fn a_forgotten_neighbour_is_found_again() {
     if available() {
-        a_neighbour_is_forgotten(Mode::RoundRobin).unwrap();
-        a_neighbour_is_forgotten(Mode::All).unwrap();
+        for family in Family::BOTH {
+            a_neighbour_is_forgotten(family, Mode::RoundRobin).unwrap();
+            a_neighbour_is_forgotten(family, Mode::All).unwrap();
+        }
     }
 }
 
@@ -65,10 +67,9 @@ fn second_wire(scene: &Scene) -> Result<()> {
     let site = scene.lab.collector(0)?;
     let (balancer, host) = (scene.lab.balancer(), &site.namespace);
     balancer.ip(&format!("link add alt type veth peer eth1 netns {}", host.name()))?;
-    for (namespace, name, address) in
-        [(balancer, "alt", "10.78.0.1/24"), (host, "eth1", "10.78.0.2/24")]
-    {
-        namespace.ip(&format!("address add {address} dev {name}"))?;
+    for (namespace, name, host) in [(balancer, "alt", 1), (host, "eth1", 2)] {
+        namespace.ip(&format!("address add 10.78.0.{host}/24 dev {name}"))?;
+        namespace.ip(&format!("address add fd78::{host}/64 dev {name} nodad"))?;
         namespace.ip(&format!("link set {name} up"))?;
     }
     // Frames that XDP has redirected vanish in a veth pair without this.
@@ -78,11 +79,12 @@ fn second_wire(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-fn a_route_changes(mode: Mode) -> Result<()> {
-    let scene = Scene::new(mode)?;
+fn a_route_changes(family: Family, mode: Mode) -> Result<()> {
+    let scene = Scene::over(family, mode)?;
     second_wire(&scene)?;
     let site = scene.lab.collector(0)?;
-    let collector = site.ip(Family::V4);
+    let collector = site.ip(family);
+    let other = if family == Family::V4 { "10.78.0.2" } else { "fd78::2" };
     let traffic = scene.feed(1)?.run();
     let sent_by = |name: &str| -> Result<u64> {
         let shown = scene.lab.balancer().ip(&format!("-s -j link show dev {name}"))?;
@@ -91,13 +93,13 @@ fn a_route_changes(mode: Mode) -> Result<()> {
     };
     for _ in 0..2 {
         let before = sent_by("alt")?;
-        scene.lab.balancer().ip(&format!("route add {collector}/32 via 10.78.0.2"))?;
+        scene.lab.balancer().ip(&format!("route add {collector} via {other}"))?;
         poll::wait("it goes by the other interface", || {
             sent_by("alt").is_ok_and(|now| now > before + 50)
         })?;
         scene.keeps_forwarding()?;
         let before = site.peer.counters()?.sent;
-        scene.lab.balancer().ip(&format!("route delete {collector}/32"))?;
+        scene.lab.balancer().ip(&format!("route delete {collector} via {other}"))?;
         poll::wait("it goes by the first interface again", || {
             site.peer.counters().is_ok_and(|now| now.sent > before + 50)
         })?;
@@ -111,14 +113,16 @@ fn a_route_changes(mode: Mode) -> Result<()> {
 #[test]
 fn a_route_to_another_interface_is_followed_without_a_lost_message() {
     if available() {
-        a_route_changes(Mode::RoundRobin).unwrap();
+        a_route_changes(Family::V4, Mode::RoundRobin).unwrap();
+        a_route_changes(Family::V6, Mode::RoundRobin).unwrap();
     }
 }
 
 #[test]
 fn a_route_to_another_interface_is_followed_by_copies_as_well() {
     if available() {
-        a_route_changes(Mode::All).unwrap();
+        a_route_changes(Family::V4, Mode::All).unwrap();
+        a_route_changes(Family::V6, Mode::All).unwrap();
     }
 }
 

@@ -3,14 +3,14 @@
 use anyhow::{Result, ensure};
 use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::decode;
-use ipfix_balancer_tests::lab::available;
+use ipfix_balancer_tests::lab::{Family, available};
 use ipfix_balancer_tests::poll;
 
 use super::scene::Scene;
 
 /// The others get its turns, in the kernel, and it takes turns again when it is back.
-fn turns_go_to_others() -> Result<()> {
-    let mut scene = Scene::new(Mode::RoundRobin)?;
+fn turns_go_to_others(family: Family) -> Result<()> {
+    let mut scene = Scene::over(family, Mode::RoundRobin)?;
     let mut feed = scene.feed(1)?;
     scene.close(0)?;
     poll::until_ok(|| {
@@ -58,13 +58,13 @@ fn turns_go_to_others() -> Result<()> {
 #[test]
 fn a_closed_port_gives_its_turns_to_the_others_and_comes_back() {
     if available() {
-        turns_go_to_others().unwrap();
+        Family::BOTH.into_iter().for_each(|family| turns_go_to_others(family).unwrap());
     }
 }
 
 /// The others get everything, and what is meant for it is kept.
-fn all_is_kept() -> Result<()> {
-    let mut scene = Scene::new(Mode::All)?;
+fn all_is_kept(family: Family) -> Result<()> {
+    let mut scene = Scene::over(family, Mode::All)?;
     let mut feed = scene.feed(1)?;
     scene.close(0)?;
     poll::until_ok(|| {
@@ -85,6 +85,6 @@ fn all_is_kept() -> Result<()> {
 #[test]
 fn a_closed_port_has_all_kept_for_it() {
     if available() {
-        all_is_kept().unwrap();
+        Family::BOTH.into_iter().for_each(|family| all_is_kept(family).unwrap());
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::decode;
-use ipfix_balancer_tests::lab::available;
+use ipfix_balancer_tests::lab::{Family, available};
 use ipfix_balancer_tests::poll;
 use nix::sys::signal::Signal;
 
@@ -22,8 +22,8 @@ fn terminate(scene: &mut Scene) -> Result<()> {
 
 /// While an exporter sends some thousand messages a second, two daemons end and others take their
 /// place. Nothing is lost, and collectors notice nothing: they have one session from one port.
-fn others_go_on(mode: Mode, end: fn(&mut Scene) -> Result<()>) -> Result<()> {
-    let mut scene = Scene::new(mode)?;
+fn others_go_on(family: Family, mode: Mode, end: fn(&mut Scene) -> Result<()>) -> Result<()> {
+    let mut scene = Scene::over(family, mode)?;
     let mut feed = scene.feed(1)?;
     for _ in 0..2 {
         let traffic = feed.run();
@@ -47,28 +47,30 @@ fn others_go_on(mode: Mode, end: fn(&mut Scene) -> Result<()>) -> Result<()> {
 #[test]
 fn a_killed_daemon_is_replaced_without_a_lost_message() {
     if available() {
-        others_go_on(Mode::RoundRobin, kill).unwrap();
+        others_go_on(Family::V4, Mode::RoundRobin, kill).unwrap();
+        others_go_on(Family::V6, Mode::RoundRobin, kill).unwrap();
     }
 }
 
 #[test]
 fn a_killed_daemon_is_replaced_without_a_lost_copy() {
     if available() {
-        others_go_on(Mode::All, kill).unwrap();
+        others_go_on(Family::V4, Mode::All, kill).unwrap();
+        others_go_on(Family::V6, Mode::All, kill).unwrap();
     }
 }
 
 #[test]
 fn a_daemon_that_was_stopped_is_replaced_without_a_lost_message() {
     if available() {
-        others_go_on(Mode::RoundRobin, terminate).unwrap();
+        others_go_on(Family::V4, Mode::RoundRobin, terminate).unwrap();
     }
 }
 
 #[test]
 fn a_daemon_that_was_stopped_is_replaced_without_a_lost_copy() {
     if available() {
-        others_go_on(Mode::All, terminate).unwrap();
+        others_go_on(Family::V4, Mode::All, terminate).unwrap();
     }
 }
 

@@ -14,7 +14,7 @@ use ipfix_balancer_tests::collector::{Collector, Session};
 use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver, ReceiverStatus, render};
 use ipfix_balancer_tests::decode::{self, Decoded, Tally};
 use ipfix_balancer_tests::exporter::{Flows, UdpExporter};
-use ipfix_balancer_tests::lab::{Family, Lab, Shape};
+use ipfix_balancer_tests::lab::{Family, Lab};
 use ipfix_balancer_tests::poll;
 use ipfix_balancer_tests::setup::Setup;
 
@@ -30,19 +30,20 @@ pub struct Scene {
     pub setup: Setup,
     pub lab: Lab,
     mode: Mode,
+    family: Family,
 }
 
 impl Scene {
-    /// A receiver of this mode, with a collector on each of two hosts.
+    /// A receiver of this mode, with a collector on each of two hosts, over IPv4.
     pub fn new(mode: Mode) -> Result<Self> {
-        Self::shaped(mode, &Shape::new(2))
+        Self::over(Family::V4, mode)
     }
 
-    /// A receiver of this mode in another lab.
-    pub fn shaped(mode: Mode, shape: &Shape) -> Result<Self> {
-        let lab = shape.build()?;
-        let setup = Setup::in_lab(&lab, mode, (Udp, Udp), Family::V4)?;
-        Ok(Self { setup, lab, mode })
+    /// Likewise over this version of the Internet protocol.
+    pub fn over(family: Family, mode: Mode) -> Result<Self> {
+        let lab = Lab::new(2)?;
+        let setup = Setup::in_lab(&lab, mode, (Udp, Udp), family)?;
+        Ok(Self { setup, lab, mode, family })
     }
 
     /// Likewise with a daemon that another program runs.
@@ -176,7 +177,7 @@ impl Scene {
     /// Starts a collector more on the host of another one.
     pub fn another_collector(&self, site: usize) -> Result<Collector> {
         let site = self.lab.collector(site)?;
-        site.run(|| Collector::start(Udp, site.ip(Family::V4)))
+        site.run(|| Collector::start(Udp, site.ip(self.family)))
     }
 
     /// Closes a collector's port.
