@@ -9,7 +9,7 @@ use common::reason::Reason;
 use serde_json::Value;
 
 use crate::{
-    daemon::{Connections, DestinationStatus, ReceiverStatus, Status},
+    daemon::{Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, Status},
     handler::MAX_SESSIONS,
     input::tcp::MESSAGE_TIMEOUT,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
@@ -91,6 +91,7 @@ fn status() -> Status {
         started_unix_seconds: 0,
         uptime_seconds: 0,
         pins: None,
+        interfaces: vec![InterfaceStatus { name: String::new(), dropped: Default::default() }],
         receivers: vec![receiver],
     }
 }
@@ -101,6 +102,7 @@ fn the_schema_has_every_field_of_the_status_and_asks_for_it() {
     let status = serde_json::to_value(status()).unwrap();
     for (status, schema) in [
         ("", ""),
+        ("/interfaces/0", "/$defs/interface"),
         ("/receivers/0", "/$defs/receiver"),
         ("/receivers/0/destinations/0", "/$defs/destination"),
         ("/receivers/0/destinations/0/connections", "/$defs/destination/properties/connections"),

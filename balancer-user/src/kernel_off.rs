@@ -4,6 +4,7 @@
 mod status;
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -71,6 +72,11 @@ impl KernelPath {
 
     /// Never called.
     pub async fn changed(&mut self) {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn egress_drops(&self) -> BTreeMap<String, u64> {
         match *self {}
     }
 

@@ -116,6 +116,9 @@ reasons! {
         /// The session sent more than the daemon could handle while it was out of the kernel path;
         /// datagrams were dropped until the daemon had caught up, so that it could return.
         Overload = overload,
+        /// The interface did not take a frame that the kernel path sent by it at XDP: its ring was full,
+        /// or the frame too long for the other end.
+        Egress = egress,
         /// The destination was away for too long after the exporter's session had ended.
         Undelivered = undelivered,
     }

@@ -2,7 +2,9 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, ArrayOfMaps, CpuMap, DevMap, HashMap, LruPerCpuHashMap, PerCpuArray},
+    btf_maps::{
+        Array, ArrayOfMaps, CpuMap, DevMap, HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap,
+    },
     macros::btf_map,
 };
 use common::{
@@ -15,7 +17,7 @@ use common::{
 
 /// CPUs that a receiver can be bound to.
 const MAX_CPUS: usize = 1024;
-/// Interfaces that copies of All leave by.
+/// Interfaces that packets leave by.
 const MAX_INTERFACES: usize = 256;
 /// The daemon works on these through a memory mapping.
 const SHARED: usize = BPF_F_MMAPABLE as usize;
@@ -40,6 +42,8 @@ pub static CPUS: CpuMap<MAX_CPUS> = CpuMap::new();
 pub static COPIES: LruPerCpuHashMap<u32, Copies, MAX_INTERFACES> = LruPerCpuHashMap::new();
 #[btf_map]
 pub static PACKETS: PerCpuArray<Packets, 1> = PerCpuArray::new();
+#[btf_map]
+pub static EGRESS_DROPS: PerCpuHashMap<u32, u64, MAX_INTERFACES> = PerCpuHashMap::new();
 #[btf_map]
 pub static RECEIVER_COUNTERS: PerCpuArray<ReceiverCounters, MAX_RECEIVERS> = PerCpuArray::new();
 #[btf_map]

@@ -8,6 +8,7 @@
 )]
 
 mod count;
+mod egress;
 mod maps;
 mod packet;
 mod rewrite;

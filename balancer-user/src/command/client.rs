@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 
 use super::{EXIT_CONFIGURATION, complain, print};
 use crate::{
-    daemon::{DestinationStatus, ReceiverStatus, Reply, Request, Status, ask},
+    daemon::{DestinationStatus, InterfaceStatus, ReceiverStatus, Reply, Request, Status, ask},
     kernel,
 };
 
@@ -67,12 +67,15 @@ fn finish(config: &Path, request: Request, show: impl Fn(&Status) -> String) -> 
 }
 
 fn describe(status: &Status) -> String {
-    let Status { version, pid, config, uptime_seconds, pins, receivers, .. } = status;
+    let Status { version, pid, config, uptime_seconds, pins, interfaces, receivers, .. } = status;
     let mut text =
         format!("ipfix-balancer {version}, pid {pid}, up {uptime_seconds} s, {config}\n");
     if let Some(pins) = pins {
         // Writing to a String does not fail.
         let _ = writeln!(text, "kernel path in {pins}");
+    }
+    for InterfaceStatus { name, dropped } in interfaces.iter().filter(|it| !it.dropped.is_empty()) {
+        let _ = writeln!(text, "interface {name}: dropped {}", reasons(dropped));
     }
     for receiver in receivers {
         describe_receiver(&mut text, receiver);

@@ -23,7 +23,7 @@ use control::Client;
 pub use control::{ControlError, Reply, Request, ask};
 use paths::Paths;
 pub use receivers::Receivers;
-pub use status::{Connections, DestinationStatus, ReceiverStatus, Status};
+pub use status::{Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, Status};
 
 /// How long the handlers may take to send what waits when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -168,6 +168,7 @@ impl Daemon {
             started_unix_seconds: self.started.unix_seconds,
             uptime_seconds: self.started.at.elapsed().as_secs(),
             pins: self.receivers.pins().map(|pins| pins.display().to_string()),
+            interfaces: self.receivers.interfaces(),
             receivers: self.receivers.status(),
         }
     }

@@ -151,6 +151,14 @@ impl Paths {
         }
     }
 
+    /// See [`KernelPath::egress_drops`].
+    pub fn egress_drops(&self) -> BTreeMap<String, u64> {
+        match &self.kernel {
+            Some(Ok(kernel)) => kernel.egress_drops(),
+            _ => BTreeMap::new(),
+        }
+    }
+
     /// The kernel path of a receiver, or why it has none.
     pub fn status(&self, id: ReceiverId) -> Result<PathStatus, String> {
         let kernel = match &self.kernel {

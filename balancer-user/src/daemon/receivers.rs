@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::{
     paths::{self, Paths},
-    status::ReceiverStatus,
+    status::{InterfaceStatus, ReceiverStatus},
 };
 use crate::{
     config::{Protocol, Receiver, ReceiverId},
@@ -193,6 +193,12 @@ impl Receivers {
     /// Where the kernel path has its pins, if there is one.
     pub fn pins(&self) -> Option<PathBuf> {
         self.paths.pins()
+    }
+
+    /// The interfaces that the kernel path sends by.
+    pub fn interfaces(&self) -> Vec<InterfaceStatus> {
+        let drops = self.paths.egress_drops().into_iter();
+        drops.map(|(name, refused)| InterfaceStatus::of(name, refused)).collect()
     }
 
     /// The state of every receiver, in the order of the configuration.

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use common::reason::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -26,8 +27,19 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Where programs and maps of the kernel path are pinned, if there is one.
     pub pins: Option<String>,
+    /// The interfaces that the kernel path sends by at XDP.
+    pub interfaces: Vec<InterfaceStatus>,
     /// Its receivers, in the order stream, index.
     pub receivers: Vec<ReceiverStatus>,
+}
+
+/// An interface that the kernel path sends by, for all receivers together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// For example `eth0`.
+    pub name: String,
+    /// Messages that were counted as sent and did not leave, by reason.
+    pub dropped: BTreeMap<String, u64>,
 }
 
 /// State and counters of one receiver, since it was started.
@@ -102,6 +114,14 @@ pub struct Connections {
     pub connecting: u64,
     /// Broken or refused, and tried again.
     pub down: u64,
+}
+
+impl InterfaceStatus {
+    /// An interface that has not taken so many frames.
+    pub fn of(name: String, refused: u64) -> InterfaceStatus {
+        let egress = (Reason::Egress.as_str().to_owned(), refused);
+        InterfaceStatus { name, dropped: [egress].into_iter().filter(|(_, n)| *n > 0).collect() }
+    }
 }
 
 impl ReceiverStatus {

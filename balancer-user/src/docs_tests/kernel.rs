@@ -22,13 +22,14 @@ type Handover = handover::Handover<u32>;
 const DOCUMENT: &str = "bpf-maps.md";
 
 /// What key and value of each map are called.
-const KEYS_AND_VALUES: [(&str, &str, &str); 12] = [
+const KEYS_AND_VALUES: [(&str, &str, &str); 13] = [
     ("BROADCASTS", "receiver", "map"),
     ("COPIES", "interface", "`Copies`"),
     ("CPUS", "CPU", "queue and program"),
     ("DESTINATIONS", "place", "`Destination`"),
     ("DESTINATION_COUNTERS", "receiver × 16 + destination", "`DestinationCounters`"),
     ("DOMAINS", "place", "`Domain`"),
+    ("EGRESS_DROPS", "interface", "`u64`"),
     ("FLOWS", "`Flow`", "`u32`"),
     ("LISTENERS", "`Listener`", "`u32`"),
     ("PACKETS", "0", "`Packets`"),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
+    Ebpf, Pod,
     maps::{
         ArrayOfMaps, CpuMap, DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
     },
@@ -27,13 +27,14 @@ use super::{
 };
 
 /// Names of the maps, which are their pins' as well.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "BROADCASTS",
     "COPIES",
     "CPUS",
     "DESTINATIONS",
     "DESTINATION_COUNTERS",
     "DOMAINS",
+    "EGRESS_DROPS",
     "FLOWS",
     "LISTENERS",
     "PACKETS",
@@ -148,7 +149,7 @@ impl ControlMaps {
         for (place, values) in (row..).zip(moved.into_iter().chain(nothing)).take(MAX_DESTINATIONS)
         {
             // Counters that are not right are no reason not to serve.
-            if let Some(values) = values.or_else(zeros) {
+            if let Some(values) = values.or_else(|| on_every_cpu(DestinationWords::default())) {
                 let _ = counters.set(place, values, 0);
             }
         }
@@ -157,7 +158,7 @@ impl ControlMaps {
     /// Lets a receiver begin to count at zero.
     pub fn clear_counters(&mut self, receiver: u32) {
         self.move_counters(receiver, &[]);
-        if let Some(zeros) = zeros() {
+        if let Some(zeros) = on_every_cpu([0; ReceiverCounters::LEN]) {
             let _ = self.receiver_counters.set(receiver, zeros, 0);
         }
     }
@@ -208,9 +209,9 @@ fn bytes<const N: usize>(words: impl Iterator<Item = u16>) -> [u8; N] {
     std::array::from_fn(|_| bytes.next().unwrap_or_default())
 }
 
-/// Nothing, on every CPU.
-fn zeros<const N: usize>() -> Option<PerCpuValues<[u64; N]>> {
-    PerCpuValues::try_from(vec![[0; N]; nr_cpus().ok()?]).ok()
+/// A value for each CPU.
+pub fn on_every_cpu<T: Pod>(value: T) -> Option<PerCpuValues<T>> {
+    PerCpuValues::try_from(vec![value; nr_cpus().ok()?]).ok()
 }
 
 fn sum<'a, const N: usize>(values: impl Iterator<Item = &'a [u64; N]>) -> [u64; N] {
@@ -221,7 +222,8 @@ fn sum<'a, const N: usize>(values: impl Iterator<Item = &'a [u64; N]>) -> [u64; 
     values.fold([0; N], add)
 }
 
-fn take<T: TryFrom<Map, Error = MapError>>(
+/// Takes a map out of a loaded object.
+pub fn take<T: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<T, LoadError> {

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::{
     LoadError, Offload, Pins,
     address::{address, port},
+    egress::Egress,
     gates,
     maps::{ControlMaps, ListenerKey, Maps, listener_key},
     programs::{Hook, Programs},
@@ -49,6 +50,7 @@ pub struct KernelPath {
     served: Vec<Served>,
     /// By the interface's index: a name may come to be another one's.
     attached: BTreeMap<u32, Attached>,
+    egress: Option<Egress>,
 }
 
 /// A receiver in the kernel path.
@@ -102,6 +104,7 @@ impl KernelPath {
         }
         set_movers(&mut control, &mut programs)?;
         collect_free(&maps);
+        let egress = Egress::start(&mut programs);
         // What changes from here on is noticed.
         let changes = Changes::watch().map_err(LoadError::Netlink)?;
         let routes = Routes::new().map_err(LoadError::Netlink)?;
@@ -113,6 +116,7 @@ impl KernelPath {
             changes,
             served: Vec::new(),
             attached: BTreeMap::new(),
+            egress,
         })
     }
 
@@ -208,6 +212,15 @@ impl KernelPath {
         }
         self.routes.release_unused();
         self.attach(&interfaces);
+        if let Some(egress) = &mut self.egress {
+            let used = self.served.iter().flat_map(|served| &served.ways).filter_map(Way::device);
+            egress.follow(&interfaces, used);
+        }
+    }
+
+    /// Frames that interfaces have not taken, see [`Egress::drops`].
+    pub fn egress_drops(&self) -> BTreeMap<String, u64> {
+        self.egress.as_ref().map(Egress::drops).unwrap_or_default()
     }
 
     /// Whether the receiver's packets come by a TC hook. There the kernel has joined datagrams already

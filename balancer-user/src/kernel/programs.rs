@@ -8,7 +8,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader,
     programs::{
-        ProgramError, ProgramFd, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        Program, ProgramError, ProgramFd, SchedClassifier, TcAttachType, TracePoint, Xdp, XdpMode,
         links::{FdLink, PinnedLink},
     },
     util::nr_cpus,
@@ -67,6 +67,22 @@ impl Programs {
         let name = "ipfix_tc";
         programs.tc()?.load().map_err(|cause| LoadError::Program { name, cause })?;
         Ok(programs)
+    }
+
+    /// Counts what interfaces do not take, for as long as the daemon runs.
+    ///
+    /// # Errors
+    ///
+    /// Says what the kernel says: it may have no trace points.
+    pub fn count_egress(&mut self) -> Result<(), LoadError> {
+        let name = "ipfix_egress";
+        let program = self.ebpf.program_mut(name).ok_or(LoadError::Missing(name))?;
+        let count = |program: &mut Program| {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()?;
+            program.attach("xdp", "xdp_devmap_xmit").map(drop)
+        };
+        count(program).map_err(|cause| LoadError::Program { name, cause })
     }
 
     /// The object, for its maps.

@@ -27,6 +27,16 @@ impl Status {
         let found = receivers.and_then(|receivers| receivers.iter().find(named));
         Ok(ReceiverStatus(found.with_context(|| format!("no {name} in status"))?.clone()))
     }
+
+    /// What was dropped at an interface for this reason.
+    pub fn dropped_at(&self, interface: &str, reason: &str) -> Result<u64> {
+        let interfaces = self.0.get("interfaces").and_then(Value::as_array);
+        let named = |it: &&Value| it.get("name").is_some_and(|found| found == interface);
+        let found = interfaces.and_then(|interfaces| interfaces.iter().find(named));
+        let dropped = found.and_then(|interface| interface.get("dropped"));
+        let dropped = dropped.with_context(|| format!("no {interface} in status"))?;
+        Ok(dropped.get(reason).and_then(Value::as_u64).unwrap_or(0))
+    }
 }
 
 impl ReceiverStatus {

@@ -59,6 +59,12 @@ pub fn available_with_two_cpus() -> bool {
     available() && (cpus > 1 || skip("needs two CPUs"))
 }
 
+/// [`available`] for a test of what the daemon counts at trace points.
+pub fn available_with_trace_points() -> bool {
+    let there = std::path::Path::new("/sys/kernel/tracing/events/xdp").exists();
+    available() && (there || skip("needs trace points (tracefs at /sys/kernel/tracing)"))
+}
+
 /// Says that the test which is running does not, and why.
 fn skip(why: &str) -> bool {
     let thread = std::thread::current();

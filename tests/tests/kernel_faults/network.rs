@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 use ipfix_balancer_tests::daemon::Mode;
-use ipfix_balancer_tests::lab::{Family, available};
+use ipfix_balancer_tests::lab::{Family, available, available_with_trace_points};
 use ipfix_balancer_tests::poll;
 
 use super::scene::Scene;
@@ -208,6 +208,34 @@ fn the_exporters_interface_is_made_anew() -> Result<()> {
 fn an_interface_that_is_made_anew_gets_the_programs() {
     if available() {
         the_exporters_interface_is_made_anew().unwrap();
+    }
+}
+
+/// The other end of a wire takes no longer frames than it is set to, of which the near end knows
+/// nothing: what is lost there is counted.
+fn frames_are_refused() -> Result<()> {
+    let scene = Scene::new(Mode::RoundRobin)?;
+    let mut feed = scene.feed(1)?;
+    scene.lab.collector(0)?.interface.set_mtu(600)?;
+    feed.records = 30;
+    let before = (scene.forwarded()?, scene.collector(0)?.messages());
+    feed.send(40)?;
+    scene.wait_for("all are forwarded", |now| now.kernel_messages() >= before.0 + 40)?;
+    poll::until_ok(|| {
+        let refused = scene.setup.daemon.status()?.dropped_at("col0", "egress")?;
+        ensure!(refused == 20, "{refused} are counted");
+        Ok(())
+    })?;
+    ensure!(scene.collector(0)?.messages() == before.1, "some have arrived");
+    let others = scene.setup.daemon.status()?.dropped_at("col1", "egress")?;
+    ensure!(others == 0, "{others} at the other interface");
+    Ok(())
+}
+
+#[test]
+fn frames_that_an_interface_refuses_are_counted() {
+    if available_with_trace_points() {
+        frames_are_refused().unwrap();
     }
 }
 

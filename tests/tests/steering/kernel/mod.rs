@@ -165,6 +165,7 @@ fn load(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::Xdp(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
+        Program::TracePoint(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -177,6 +178,7 @@ pub fn data(map: &Map) -> Result<&MapData, MapError> {
         | Map::CpuMap(data)
         | Map::HashMap(data)
         | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
         | Map::PerCpuLruHashMap(data) => Ok(data),
         _ => Err(MapError::InvalidMapType { map_type: 0 }),
     }
