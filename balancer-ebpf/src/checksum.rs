@@ -66,14 +66,19 @@ impl Change {
     }
 }
 
-/// Whether `checksum` is no more than the sum of the pseudo header, addresses and the `rest`: the
-/// sender has left the others to its network card (`CHECKSUM_PARTIAL`). A complete checksum looks so
-/// once in 65,536 packets.
+/// Whether `checksum` is the sum of the pseudo header, addresses and the `rest`: all that a sender
+/// writes who leaves the others to its network card. 0 stands for none.
 #[inline(always)]
-pub fn is_partial<const N: usize>(checksum: u16, addresses: [u32; N], rest: [u16; 2]) -> bool {
+pub fn is_pseudo<const N: usize>(checksum: u16, addresses: [u32; N], rest: [u16; 2]) -> bool {
     let sum: u64 = addresses.into_iter().map(u64::from).sum();
     let rest: u64 = rest.into_iter().map(u64::from).sum();
     checksum != 0 && checksum == fold(sum + rest)
+}
+
+/// Whether the `sum` of everything that a checksum is for, itself included, is that of a right one.
+#[inline(always)]
+pub fn adds_up(sum: u64) -> bool {
+    fold(sum) == u16::MAX
 }
 
 #[inline(always)]
@@ -145,11 +150,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_checksum_is_for_adds_up_with_it() {
+        let words = [0x4500, 0xfffe, 0x1234, 0xc0a8];
+        let sum = words.iter().map(|word| u64::from(*word)).sum::<u64>();
+        assert!(adds_up(sum + u64::from(checksum(&words))));
+        assert!(!adds_up(sum + u64::from(checksum(&words)) + 1));
+    }
+
+    #[test]
     fn a_partial_checksum_is_the_sum_of_the_pseudo_header() {
         let addresses = [0xc0a8_0001, 0xc0a8_00c7];
         let partial = !checksum(&[0xc0a8, 0x0001, 0xc0a8, 0x00c7, 17, 100]);
-        assert!(is_partial(partial, addresses, [17, 100]));
-        assert!(!is_partial(!partial, addresses, [17, 100]));
-        assert!(!is_partial(0, [0; 4], [0; 2]));
+        assert!(is_pseudo(partial, addresses, [17, 100]));
+        assert!(!is_pseudo(!partial, addresses, [17, 100]));
+        assert!(!is_pseudo(0, [0; 4], [0; 2]));
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Addresses and ports are 16-bit words in network byte order, as programs find them in packets;
 //! everything else is in the host's. IPv4 addresses are mapped into IPv6 (RFC 4291 section
-//! 2.5.5.2). No value has padding.
+//! 2.5.5.2). No value has padding. What programs need for each message stands in as few cache lines of
+//! 64 bytes as may be.
 
 use crate::{handover::Handover, sequence::Sequence};
 
 /// Version of everything in this module. It stands in the pins' directory: a program of another
 /// version must not work on these maps.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 /// Receivers that the kernel path serves.
 pub const MAX_RECEIVERS: usize = 64;
 /// Destinations of a receiver that the kernel path serves.
@@ -17,6 +18,8 @@ pub const MAX_DESTINATIONS: usize = 16;
 pub const MAX_SESSIONS: usize = 4096;
 /// Observation domains of these sessions, together.
 pub const MAX_DOMAINS: usize = 8192;
+/// Interfaces that copies of All leave by have lower numbers than this.
+pub const MAX_INTERFACES: usize = 1024;
 /// Words of [`Domain::options`].
 pub const OPTIONS_WORDS: usize = 4;
 /// First bytes of a message by which the daemon recognises it.
@@ -94,7 +97,7 @@ pub struct Destination {
     /// Ethernet address of our interface.
     pub interface_mac: Mac,
     /// Zeros.
-    pub zeros: u16,
+    pub zeros: [u16; 9],
     /// Interface that packets leave by.
     pub interface: u32,
     /// Longest IP packet that the way takes.
@@ -137,14 +140,15 @@ pub struct Session {
     pub takers: u32,
     /// Destination from which on the next turn is looked for (RoundRobin).
     pub turn: u32,
-    /// Messages forwarded, modulo 2^32: a sign of life.
+    /// Messages forwarded, modulo 2^32: a sign of life. It goes on in the next session that has the
+    /// place: copies know the message by it (All).
     pub forwarded: u32,
     /// Zeros.
-    pub zeros: u32,
-    /// First bytes of the marked message, see [`mark`].
-    pub mark: [u8; MARK_LEN],
+    pub zeros: [u32; 5],
     /// Address and port of the session's socket to each destination.
     pub sources: [Source; MAX_DESTINATIONS],
+    /// First bytes of the marked message, see [`mark`].
+    pub mark: [u8; MARK_LEN],
 }
 
 /// Where a session's packets to a destination come from.
@@ -167,13 +171,13 @@ pub struct Domain {
     pub session: u32,
     /// Destinations that have its templates and options, one bit each.
     pub synced: u32,
+    /// One bit for each options template's id, modulo 256, see [`options_bit`]. A set of flow data
+    /// that shares a bit with one goes up like options data: slower, never wrong.
+    pub options: [u64; OPTIONS_WORDS],
     /// The incoming number line (RoundRobin).
     pub line: Sequence,
     /// Number of the next record for each destination (RoundRobin).
     pub outgoing: [u32; MAX_DESTINATIONS],
-    /// One bit for each options template's id, modulo 256, see [`options_bit`]. A set of flow data
-    /// that shares a bit with one goes up like options data: slower, never wrong.
-    pub options: [u64; OPTIONS_WORDS],
 }
 
 /// Word and bit of [`Domain::options`] that the set id `id` has.
@@ -207,7 +211,7 @@ const _: () = {
     assert!(size_of::<Flow>() == 40);
     assert!(size_of::<Listener>() == 20);
     assert!(size_of::<Receiver>() == 16);
-    assert!(size_of::<Destination>() == 48);
-    assert!(size_of::<Session>() == 24 + 24 + 64 + 16 * 20);
-    assert!(size_of::<Domain>() == 8 + 8 + 64 + 32);
+    assert!(size_of::<Destination>() == 64);
+    assert!(size_of::<Session>() == 24 + 40 + 16 * 20 + 64);
+    assert!(size_of::<Domain>() == 8 + 32 + 8 + 64);
 };

@@ -7,10 +7,13 @@
               fail is one more path for the verifier"
 )]
 
+mod checksum;
 mod count;
 mod egress;
+mod flows;
 mod maps;
 mod packet;
+mod replicate;
 mod rewrite;
 mod steer;
 mod tc;

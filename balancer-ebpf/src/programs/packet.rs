@@ -135,7 +135,7 @@ pub struct Datagram {
 }
 
 /// A [`Flow`], of larger words.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Key {
     source: [u32; 4],
@@ -147,6 +147,14 @@ pub struct Key {
 const _: () = assert!(size_of::<Key>() == size_of::<Flow>());
 
 impl Key {
+    /// A number that keys differ in, as a rule.
+    #[inline(always)]
+    pub fn hash(&self) -> u32 {
+        // The golden ratio (Knuth): the product's high bits depend on all bits.
+        let mixed = self.source[3] ^ self.ports ^ self.domain.rotate_left(16);
+        mixed.wrapping_mul(0x9e37_79b9) >> 16
+    }
+
     /// As it stands in the map.
     #[inline(always)]
     pub fn flow(&self) -> &Flow {
@@ -166,16 +174,37 @@ pub enum Form {
     Options,
 }
 
-/// Where the headers of a UDP datagram are, and what they say. Everything counts from the packet's
-/// start.
+/// Where the headers of a UDP datagram are, from the packet's start.
 #[derive(Clone, Copy)]
-pub struct Headers {
+pub struct Layout {
     /// IP header.
     pub ip: usize,
     /// UDP header.
     pub udp: usize,
     /// Whether it is IPv6.
     pub ipv6: bool,
+}
+
+impl Layout {
+    /// Without a VLAN tag, and without anything between the IP header and UDP's.
+    #[inline(always)]
+    pub fn plain(ipv6: bool) -> Layout {
+        let ip_len = if ipv6 { IPV6_LEN } else { IPV4_LEN };
+        Layout { ip: ETHERNET_LEN, udp: ETHERNET_LEN + ip_len, ipv6 }
+    }
+
+    /// Where the message begins.
+    #[inline(always)]
+    pub fn message(&self) -> usize {
+        self.udp + UDP_LEN
+    }
+}
+
+/// Where the headers of a UDP datagram are, and what they say.
+#[derive(Clone, Copy)]
+pub struct Headers {
+    /// Where they are.
+    pub at: Layout,
     /// What is special about the IP header.
     pub form: Form,
     /// Length of the IP packet, header included.
@@ -186,9 +215,7 @@ pub struct Headers {
 
 /// Where the headers are, before those of the datagram are read.
 struct Place {
-    ip: usize,
-    udp: usize,
-    ipv6: bool,
+    at: Layout,
     form: Form,
     ip_len: u16,
 }
@@ -198,24 +225,18 @@ impl Headers {
     /// it is something else, or a later fragment, which has no ports.
     #[inline(always)]
     pub fn read(view: &View) -> Option<Headers> {
-        let Place { ip, udp, ipv6, form, ip_len } = Place::of(view)?;
-        let header_len = if ipv6 { IPV6_LEN } else { 0 };
+        let Place { at, form, ip_len } = Place::of(view)?;
+        let header_len = if at.ipv6 { IPV6_LEN } else { 0 };
         // In one access: behind IPv4 options the offset is variable, and the verifier has to see the
         // comparison with the packet's end and the access together.
-        let datagram = view.read(udp)?;
-        Some(Headers { ip, udp, ipv6, form, ip_len: header_len + usize::from(ip_len), datagram })
+        let datagram = view.read(at.udp)?;
+        Some(Headers { at, form, ip_len: header_len + usize::from(ip_len), datagram })
     }
 
     /// Whether the IP header says that it is a UDP datagram, or the first piece of one.
     #[inline(always)]
     pub fn are_of_udp(view: &View) -> bool {
         Place::of(view).is_some()
-    }
-
-    /// Where the message begins.
-    #[inline(always)]
-    pub fn at_message(&self) -> usize {
-        self.udp + UDP_LEN
     }
 
     /// Bytes of the message, by its own account.
@@ -234,10 +255,10 @@ impl Headers {
     #[inline(always)]
     pub fn key(&self, view: &View) -> Option<Key> {
         let Datagram { ports, domain, .. } = self.datagram;
-        let [source, destination] = match self.ipv6 {
-            true => view.read(self.ip + IPV6_ADDRESSES)?,
+        let [source, destination] = match self.at.ipv6 {
+            true => view.read(self.at.ip + IPV6_ADDRESSES)?,
             false => {
-                let [source, destination]: [u32; 2] = view.read(self.ip + IPV4_ADDRESSES)?;
+                let [source, destination]: [u32; 2] = view.read(self.at.ip + IPV4_ADDRESSES)?;
                 [[0, 0, MAPPED, source], [0, 0, MAPPED, destination]]
             }
         };
@@ -279,8 +300,9 @@ impl Place {
             true => Form::Plain,
             false => Form::Options,
         };
-        let udp = ip + if plain { plain_ipv4_len() } else { header_len };
-        Some(Place { ip, udp, ipv6: false, form, ip_len })
+        // Not the header's length field, though the two are the same here.
+        let udp = ip + if plain { opaque(IPV4_LEN) } else { header_len };
+        Some(Place { at: Layout { ip, udp, ipv6: false }, form, ip_len })
     }
 
     #[inline(always)]
@@ -291,28 +313,32 @@ impl Place {
         }
         let udp = ip + IPV6_LEN;
         match next_limit >> 8 {
-            PROTOCOL_UDP => Some(Place { ip, udp, ipv6: true, form: Form::Plain, ip_len }),
+            PROTOCOL_UDP => {
+                Some(Place { at: Layout { ip, udp, ipv6: true }, form: Form::Plain, ip_len })
+            }
             PROTOCOL_FRAGMENT => {
                 let [next, offset] = view.read::<[u16; 2]>(udp)?.map(u16::from_be);
                 if next >> 8 != PROTOCOL_UDP || offset >> 3 != 0 {
                     return None;
                 }
                 let udp = udp + FRAGMENT_HEADER_LEN;
-                Some(Place { ip, udp, ipv6: true, form: Form::Fragment, ip_len })
+                Some(Place { at: Layout { ip, udp, ipv6: true }, form: Form::Fragment, ip_len })
             }
             _ => None,
         }
     }
 }
 
-/// [`IPV4_LEN`], in a way that keeps the compiler from taking the header's length field for it: the
-/// verifier can't follow that they are the same.
+/// The number itself, in a way that hides from the compiler where it comes from: it would make of it what
+/// the verifier can't follow.
 #[inline(always)]
-fn plain_ipv4_len() -> usize {
-    let len: u64;
-    // SAFETY: one instruction that sets a register.
+pub fn opaque(number: usize) -> usize {
+    let hidden: u64;
+    // SAFETY: one instruction that copies a register.
     unsafe {
-        core::arch::asm!("{0} = {1}", out(reg) len, const IPV4_LEN, options(pure, nomem, nostack))
+        core::arch::asm!(
+            "{0} = {1}", out(reg) hidden, in(reg) number as u64, options(pure, nomem, nostack)
+        )
     };
-    len as usize
+    hidden as usize
 }

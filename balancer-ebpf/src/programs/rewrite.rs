@@ -5,8 +5,8 @@ use common::{maps::Address, message::SEQUENCE_OFFSET};
 
 use super::{
     packet::{
-        ETHERNET_LEN, Headers, IPV4_ADDRESSES, IPV4_CHECKSUM, IPV4_TTL, IPV6_ADDRESSES,
-        IPV6_HOP_LIMIT, UDP_CHECKSUM, View,
+        ETHERNET_LEN, IPV4_ADDRESSES, IPV4_CHECKSUM, IPV4_TTL, IPV6_ADDRESSES, IPV6_HOP_LIMIT,
+        Layout, UDP_CHECKSUM, View,
     },
     steer::Way,
 };
@@ -28,54 +28,54 @@ pub struct Changes {
 ///
 /// The destination is of the packet's IP version; the daemon sees to that.
 #[inline(always)]
-pub fn rewrite(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) -> Option<Changes> {
+pub fn rewrite(view: &View, at: Layout, way: Way, sequence: Option<u32>) -> Option<Changes> {
     // SAFETY: the value of a map, whole: the daemon does not change a place in use.
     let (destination, source) = unsafe { (&*way.destination, &*way.source) };
     let addresses = [source.address, destination.address];
-    let addresses = match headers.ipv6 {
-        true => ipv6(view, headers, addresses)?,
-        false => ipv4(view, headers, addresses)?,
+    let addresses = match at.ipv6 {
+        true => ipv6(view, at, addresses)?,
+        false => ipv4(view, at, addresses)?,
     };
-    // What `headers` says may be history: at a TC hook each copy is made from the one before.
+    // What was read of the packet before may be history: at a TC hook each copy is made from the one before.
     let ports = both(source.port, destination.port);
-    let mut datagram = Change::default().long(view.replace(headers.udp, ports)?, ports);
+    let mut datagram = Change::default().long(view.replace(at.udp, ports)?, ports);
     if let Some(sequence) = sequence {
         let number = sequence.to_be();
-        let old = view.replace(headers.at_message() + SEQUENCE_OFFSET, number)?;
+        let old = view.replace(at.message() + SEQUENCE_OFFSET, number)?;
         datagram = datagram.long(old, number);
     }
-    view.replace(headers.ip - ETHERNET_LEN, [destination.next_hop, destination.interface_mac])?;
+    view.replace(at.ip - ETHERNET_LEN, [destination.next_hop, destination.interface_mac])?;
     Some(Changes { addresses, datagram })
 }
 
 /// Likewise, with the UDP checksum, which is complete or absent.
 #[inline(always)]
-pub fn rewrite_all(view: &View, headers: &Headers, way: Way, sequence: Option<u32>) -> Option<()> {
-    let Changes { addresses, datagram } = rewrite(view, headers, way, sequence)?;
-    let at = headers.udp + UDP_CHECKSUM;
-    view.replace(at, addresses.and(datagram).apply_udp(view.read(at)?))?;
+pub fn rewrite_all(view: &View, at: Layout, way: Way, sequence: Option<u32>) -> Option<()> {
+    let Changes { addresses, datagram } = rewrite(view, at, way, sequence)?;
+    let checksum = at.udp + UDP_CHECKSUM;
+    view.replace(checksum, addresses.and(datagram).apply_udp(view.read(checksum)?))?;
     Some(())
 }
 
 #[inline(always)]
-fn ipv4(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
+fn ipv4(view: &View, at: Layout, [source, target]: [Address; 2]) -> Option<Change> {
     let ([.., source], [.., target]) = (longs(source), longs(target));
     let new = [source, target];
-    let change = Change::default().longs(view.replace(headers.ip + IPV4_ADDRESSES, new)?, new);
-    let [ttl, protocol]: [u8; 2] = view.read(headers.ip + IPV4_TTL)?;
-    view.replace(headers.ip + IPV4_TTL, HOP_LIMIT)?;
+    let change = Change::default().longs(view.replace(at.ip + IPV4_ADDRESSES, new)?, new);
+    let [ttl, protocol]: [u8; 2] = view.read(at.ip + IPV4_TTL)?;
+    view.replace(at.ip + IPV4_TTL, HOP_LIMIT)?;
     let [old, new] = [ttl, HOP_LIMIT].map(|ttl| u16::from_ne_bytes([ttl, protocol]));
-    let at = headers.ip + IPV4_CHECKSUM;
-    view.replace(at, change.short(old, new).apply(view.read(at)?))?;
+    let checksum = at.ip + IPV4_CHECKSUM;
+    view.replace(checksum, change.short(old, new).apply(view.read(checksum)?))?;
     Some(change)
 }
 
 #[inline(always)]
-fn ipv6(view: &View, headers: &Headers, [source, target]: [Address; 2]) -> Option<Change> {
+fn ipv6(view: &View, at: Layout, [source, target]: [Address; 2]) -> Option<Change> {
     let new = [longs(source), longs(target)];
-    let [old_source, old_target] = view.replace(headers.ip + IPV6_ADDRESSES, new)?;
+    let [old_source, old_target] = view.replace(at.ip + IPV6_ADDRESSES, new)?;
     let [source, target] = new;
-    view.replace(headers.ip + IPV6_HOP_LIMIT, HOP_LIMIT)?;
+    view.replace(at.ip + IPV6_HOP_LIMIT, HOP_LIMIT)?;
     Some(Change::default().longs(old_source, source).longs(old_target, target))
 }
 

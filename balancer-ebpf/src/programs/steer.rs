@@ -1,7 +1,6 @@
 //! What becomes of a packet: the one decision that every program rests on.
 
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
-use balancer_ebpf::checksum::is_partial;
+use aya_ebpf::{bindings::xdp_md, helpers::bpf_get_smp_processor_id};
 use common::{
     handover::{Entry, Handover},
     maps::{
@@ -14,11 +13,10 @@ use common::{
 };
 
 use super::{
-    count,
-    maps::{DESTINATIONS, DOMAINS, FLOWS, LISTENERS, RECEIVERS, SESSIONS},
-    packet::{
-        Datagram, Form, Headers, IPV4_ADDRESSES, IPV6_ADDRESSES, PROTOCOL_UDP, UDP_LEN, View,
-    },
+    checksum::is_partial,
+    count, flows,
+    maps::{DESTINATIONS, DOMAINS, LISTENERS, RECEIVERS, SESSIONS},
+    packet::{Datagram, Form, Headers, Layout, UDP_LEN, View},
     word::MapWord,
 };
 
@@ -32,8 +30,9 @@ const MAX_SETS: usize = 64;
 pub struct Hook {
     /// Datagrams in the packet (GSO, GRO).
     pub segments: u32,
-    /// Whether an incomplete checksum is completed after us. If not, it has to be looked for.
-    pub completes_checksums: bool,
+    /// The packet at its driver, where nobody completes a checksum after us: an incomplete one has to be
+    /// looked for.
+    pub at_driver: Option<*mut xdp_md>,
     /// Whether the work can be moved to another CPU from here.
     pub can_move: bool,
     /// Which ways are open from here, see [`Destination::reach`].
@@ -65,7 +64,7 @@ pub struct Verdict {
     pub cpu: u32,
     /// [`Action::One`]: where to.
     pub way: Way,
-    /// [`Action::One`]: its sequence number.
+    /// [`Action::One`]: its sequence number. [`Action::Everyone`]: its number in its session.
     pub number: u32,
     /// Its session's index.
     pub session: u32,
@@ -151,8 +150,7 @@ impl<'a> Packet<'a> {
     #[inline(always)]
     fn of(view: &'a View, headers: &'a Headers, hook: Hook) -> Option<Packet<'a>> {
         let key = headers.key(view)?;
-        // SAFETY: the value is a number that the daemon writes once, when it adds the element.
-        let Some(domain_index) = (unsafe { FLOWS.get(key.flow()) }).copied() else {
+        let Some(domain_index) = flows::domain(&key) else {
             unknown(key.flow(), hook.segments);
             return None;
         };
@@ -222,12 +220,12 @@ impl<'a> Packet<'a> {
         if hook.segments > 1 {
             return Err(PassUp::Gso);
         }
-        let Datagram { version, len, checksum, .. } = self.headers.datagram;
+        let Datagram { version, len, .. } = self.headers.datagram;
         if version != VERSION.to_be() {
             return Err(PassUp::Version);
         }
         let length = self.headers.message_len();
-        let Headers { ip, udp, ip_len, .. } = *self.headers;
+        let Headers { at: Layout { ip, udp, .. }, ip_len, .. } = *self.headers;
         let udp_length = usize::from(u16::from_be(len));
         if length + UDP_LEN != udp_length
             || udp - ip + udp_length != ip_len
@@ -236,7 +234,9 @@ impl<'a> Packet<'a> {
         {
             return Err(PassUp::Lengths);
         }
-        if !hook.completes_checksums && self.headers.is_partial(self.view, len, checksum) {
+        if let Some(packet) = hook.at_driver
+            && is_partial(packet, self.view, self.headers)
+        {
             return Err(PassUp::PartialChecksum);
         }
         self.inspect_sets(length)
@@ -244,8 +244,8 @@ impl<'a> Packet<'a> {
 
     #[inline(always)]
     fn inspect_sets(&self, length: usize) -> Result<(), PassUp> {
-        let end = self.headers.at_message() + length;
-        let mut at = self.headers.at_message() + HEADER_LEN;
+        let end = self.headers.at.message() + length;
+        let mut at = self.headers.at.message() + HEADER_LEN;
         if at == end {
             return Err(PassUp::NoSets);
         }
@@ -278,7 +278,7 @@ impl<'a> Packet<'a> {
     fn note(&self) -> bool {
         // SAFETY: the value of a map; the lock is held, and nobody reads the mark before it is published.
         let mark = unsafe { &mut (*self.session).mark };
-        let at = self.headers.at_message();
+        let at = self.headers.at.message();
         match self.view.read::<[u8; MARK_LEN]>(at) {
             // What follows a short message in its frame is padding.
             Some(bytes) if self.headers.message_len() >= MARK_LEN => *mark = bytes,
@@ -297,16 +297,26 @@ impl<'a> Packet<'a> {
     fn plan(&self, verdict: &mut Verdict) -> Result<(), PassUp> {
         // SAFETY: the value of a map, a word that the daemon changes as a whole.
         match unsafe { (*self.receiver).mode } {
-            ALL => self.replicate()?,
-            _ => self.balance(verdict)?,
+            ALL => {
+                self.replicate()?;
+                (verdict.action, verdict.number) = (Action::Everyone, self.forwarded());
+            }
+            _ => {
+                self.balance(verdict)?;
+                verdict.action = Action::One;
+                self.forwarded();
+            }
         }
-        // SAFETY: the value of a map; the lock is held.
-        unsafe { (*self.session).forwarded = (*self.session).forwarded.wrapping_add(1) };
-        verdict.action = match verdict.way.destination.is_null() {
-            true => Action::Everyone,
-            false => Action::One,
-        };
         Ok(())
+    }
+
+    /// Counts the message for its session, and tells its number.
+    #[inline(always)]
+    fn forwarded(&self) -> u32 {
+        // SAFETY: the value of a map; the lock is held.
+        let forwarded = unsafe { &mut (*self.session).forwarded };
+        *forwarded = forwarded.wrapping_add(1);
+        *forwarded
     }
 
     #[inline(always)]
@@ -357,22 +367,6 @@ impl<'a> Packet<'a> {
             () if reach & self.reach == 0 => Err(PassUp::NoRoute),
             () if (mtu as usize) < self.headers.ip_len => Err(PassUp::Mtu),
             () => Ok(way),
-        }
-    }
-}
-
-impl Headers {
-    /// Whether the UDP checksum is that of the pseudo header alone.
-    #[inline(always)]
-    fn is_partial(&self, view: &View, udp_len: u16, checksum: u16) -> bool {
-        let rest = [PROTOCOL_UDP.to_be(), udp_len];
-        match self.ipv6 {
-            true => view
-                .read::<[u32; 8]>(self.ip + IPV6_ADDRESSES)
-                .is_some_and(|addresses| is_partial(checksum, addresses, rest)),
-            false => view
-                .read::<[u32; 2]>(self.ip + IPV4_ADDRESSES)
-                .is_some_and(|addresses| is_partial(checksum, addresses, rest)),
         }
     }
 }

@@ -36,14 +36,14 @@ fn serve(ctx: &TcContext) -> Option<i32> {
     let view = linear(ctx)?;
     let headers = Headers::read(&view)?;
     // The kernel has taken the packet's VLAN tag out of it: this is another one, inside that.
-    if headers.ip != ETHERNET_LEN {
+    if headers.at.ip != ETHERNET_LEN {
         return None;
     }
     // SAFETY: the context is the program's own.
     let (segments, ingress) = unsafe { ((*ctx.skb.skb).gso_segs, (*ctx.skb.skb).ingress_ifindex) };
     let hook = Hook {
         segments: segments.max(1),
-        completes_checksums: true,
+        at_driver: None,
         can_move: false,
         // What goes out has not come in.
         reach: if ingress == 0 { FROM_HOST } else { FROM_TC },
@@ -130,7 +130,7 @@ fn replicate(ctx: &TcContext, headers: &Headers, verdict: &Verdict) -> Option<i3
 fn make_ours(ctx: &TcContext, headers: &Headers, way: Way, number: Option<u32>) -> Option<()> {
     // Every helper that changes the packet makes its pointers invalid.
     let view = View::new(ctx.data(), ctx.data_end());
-    let Changes { addresses, datagram } = rewrite(&view, headers, way, number)?;
+    let Changes { addresses, datagram } = rewrite(&view, headers.at, way, number)?;
     follow(ctx, headers, addresses, BPF_F_PSEUDO_HDR.into());
     follow(ctx, headers, datagram, 0);
     Some(())
@@ -139,7 +139,7 @@ fn make_ours(ctx: &TcContext, headers: &Headers, way: Way, number: Option<u32>) 
 /// Lets the UDP checksum follow a change; none stays none.
 #[inline(always)]
 fn follow(ctx: &TcContext, headers: &Headers, change: Change, flags: u64) {
-    let at = (headers.udp + UDP_CHECKSUM) as u32;
+    let at = (headers.at.udp + UDP_CHECKSUM) as u32;
     let flags = flags | u64::from(BPF_F_MARK_MANGLED_0);
     // SAFETY: the helper checks what it is given. Length 0 in the flags stands for a difference.
     unsafe { bpf_l4_csum_replace(ctx.skb.skb, at, 0, change.sum().into(), flags) };

@@ -7,8 +7,8 @@ use common::{
     handover,
     maps::{
         ABI, ALL, ANY_CPU, Destination, DestinationCounters, Domain, FROM_HOST, FROM_TC, FROM_XDP,
-        Flow, Listener, MAX_DESTINATIONS, MAX_DOMAINS, MAX_RECEIVERS, MAX_SESSIONS, ROUND_ROBIN,
-        Receiver, Session, Source,
+        Flow, Listener, MAX_DESTINATIONS, MAX_DOMAINS, MAX_INTERFACES, MAX_RECEIVERS, MAX_SESSIONS,
+        ROUND_ROBIN, Receiver, Session, Source,
     },
     reason::{PassUp, ReceiverCounters},
     sequence::{FIRST, GONE, Sequence},
@@ -22,7 +22,7 @@ type Handover = handover::Handover<u32>;
 const DOCUMENT: &str = "bpf-maps.md";
 
 /// What key and value of each map are called.
-const KEYS_AND_VALUES: [(&str, &str, &str); 13] = [
+const KEYS_AND_VALUES: [(&str, &str, &str); 14] = [
     ("BROADCASTS", "receiver", "map"),
     ("COPIES", "interface", "`Copies`"),
     ("CPUS", "CPU", "queue and program"),
@@ -30,9 +30,10 @@ const KEYS_AND_VALUES: [(&str, &str, &str); 13] = [
     ("DESTINATION_COUNTERS", "receiver × 16 + destination", "`DestinationCounters`"),
     ("DOMAINS", "place", "`Domain`"),
     ("EGRESS_DROPS", "interface", "`u64`"),
+    ("EVICTIONS", "0", "`u32`"),
     ("FLOWS", "`Flow`", "`u32`"),
     ("LISTENERS", "`Listener`", "`u32`"),
-    ("PACKETS", "0", "`Packets`"),
+    ("RECENT", "hash of a key of `FLOWS`", "`Recent`"),
     ("RECEIVERS", "place", "`Receiver`"),
     ("RECEIVER_COUNTERS", "receiver", "`ReceiverCounters`"),
     ("SESSIONS", "place", "`Session`"),
@@ -106,7 +107,7 @@ fn every_field_is_documented_with_its_place_and_type() {
     let structs = [
         fields!(Flow { source, destination, source_port, destination_port, domain }),
         fields!(Listener { address, port, zeros }),
-        fields!(Domain { session, synced, line, outgoing, options }),
+        fields!(Domain { session, synced, options, line, outgoing }),
         fields!(Sequence { credited, holder }),
         fields!(Session {
             handover,
@@ -116,8 +117,8 @@ fn every_field_is_documented_with_its_place_and_type() {
             turn,
             forwarded,
             zeros,
-            mark,
-            sources
+            sources,
+            mark
         }),
         fields!(Handover { lock, passed, marked, mark_number, handled, wanted }),
         fields!(Source { address, port, zeros }),
@@ -167,6 +168,7 @@ fn limits_and_special_values_are_those_of_the_code() {
              {MAX_SESSIONS} exporter sessions with together {MAX_DOMAINS} observation domains"
         ),
         format!("(receiver × {MAX_DESTINATIONS} + destination) × 2"),
+        format!("Interfaces numbered {MAX_INTERFACES} or higher"),
         format!("{ROUND_ROBIN}: RoundRobin, {ALL}: All"),
         format!("the first CPU of `TASKSET`; {ANY_CPU}: any"),
         format!("{FIRST}: none yet, {GONE}: it is no more"),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
 };
 
 use aya::{
@@ -27,7 +27,7 @@ use super::{
 };
 
 /// Names of the maps, which are their pins' as well.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "BROADCASTS",
     "COPIES",
     "CPUS",
@@ -35,9 +35,10 @@ pub const NAMES: [&str; 13] = [
     "DESTINATION_COUNTERS",
     "DOMAINS",
     "EGRESS_DROPS",
+    "EVICTIONS",
     "FLOWS",
     "LISTENERS",
-    "PACKETS",
+    "RECENT",
     "RECEIVERS",
     "RECEIVER_COUNTERS",
     "SESSIONS",
@@ -68,6 +69,7 @@ pub struct Maps {
 pub struct Index {
     /// `FLOWS`.
     pub flows: HashMap<MapData, FlowKey, u32>,
+    evictions: SharedArray<u32>,
     /// Free places in `SESSIONS`.
     pub free_sessions: VecDeque<u32>,
     /// Free places in `DOMAINS`.
@@ -88,17 +90,20 @@ pub struct ControlMaps {
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub fn take(ebpf: &mut Ebpf) -> Result<(Maps, ControlMaps), LoadError> {
-        let flows: HashMap<_, FlowKey, u32> = take(ebpf, "FLOWS")?;
+        let index = Index {
+            flows: take(ebpf, "FLOWS")?,
+            evictions: shared(ebpf, "EVICTIONS", 1)?,
+            free_sessions: VecDeque::new(),
+            free_domains: VecDeque::new(),
+        };
+        // An empty place in `RECENT` says 0: that is never the present number.
+        index.count_eviction();
         let maps = Maps {
             sessions: shared(ebpf, "SESSIONS", MAX_SESSIONS)?,
             domains: shared(ebpf, "DOMAINS", MAX_DOMAINS)?,
             receivers: shared(ebpf, "RECEIVERS", MAX_RECEIVERS)?,
             destinations: shared(ebpf, "DESTINATIONS", DESTINATION_PLACES)?,
-            index: Mutex::new(Index {
-                flows,
-                free_sessions: VecDeque::new(),
-                free_domains: VecDeque::new(),
-            }),
+            index: Mutex::new(index),
         };
         let control = ControlMaps {
             listeners: take(ebpf, "LISTENERS")?,
@@ -116,6 +121,21 @@ impl Maps {
     }
 }
 
+impl Index {
+    /// Takes an element out of `FLOWS`, and out of what programs remember of it. It may not be there.
+    pub fn evict(&mut self, flow: &Flow) {
+        let _ = self.flows.remove(&flow_key(flow));
+        self.count_eviction();
+    }
+
+    fn count_eviction(&self) {
+        let Some(count) = self.evictions.word(0, 0) else { return };
+        if count.fetch_add(1, SeqCst) == u32::MAX {
+            count.fetch_add(1, SeqCst);
+        }
+    }
+}
+
 impl ControlMaps {
     /// Lets copies for a receiver go out by these interfaces, one entry for each destination.
     pub fn set_broadcast(
@@ -124,7 +144,8 @@ impl ControlMaps {
         interfaces: &[u32],
         copier: &aya::programs::ProgramFd,
     ) -> Result<(), LoadError> {
-        let entries = u32::try_from(MAX_DESTINATIONS).unwrap_or(0);
+        // The kernel looks at every entry for each packet, empty ones included.
+        let entries = u32::try_from(interfaces.len().max(1)).unwrap_or(1);
         // Key: four bytes; value: an interface and a program, four bytes each.
         let shape = aya_obj::Map::new_from_params(BPF_MAP_TYPE_DEVMAP as u32, 4, 8, entries, 0);
         let data =

@@ -72,9 +72,10 @@ impl Session {
     pub fn open(offload: &Arc<Offload>, peer: SocketAddr) -> Option<Session> {
         let maps = &offload.maps;
         let index = maps.index().free_sessions.pop_front()?;
-        maps.sessions.store(index, &empty_session(offload.receiver));
+        let forwarded = maps.sessions.load(index)?.forwarded;
+        maps.sessions.store(index, &empty_session(offload.receiver, forwarded));
         let daemon = Daemon::install(maps.sessions.handover(index)?);
-        Some(Session::new(offload, index, peer, daemon))
+        Some(Session { forwarded, ..Session::new(offload, index, peer, daemon) })
     }
 
     /// Goes on with the session of a daemon that is no more.
@@ -180,8 +181,7 @@ impl Session {
         let mut index = maps.index();
         for place in &self.domains {
             for local in &self.locals {
-                // It may not have been installed.
-                let _ = index.flows.remove(&flow_key(&self.flow(*local, place.domain)));
+                index.evict(&self.flow(*local, place.domain));
             }
             index.free_domains.push_back(place.index);
         }
@@ -242,9 +242,9 @@ impl Session {
         let domain = Domain {
             session: self.index,
             synced: low_bits(state.synced),
+            options: state.options,
             line: state.line,
             outgoing,
-            options: state.options,
         };
         self.offload.maps.domains.store(place.index, &domain);
         if place.locals < self.locals.len() {
@@ -285,7 +285,7 @@ impl Session {
         let mut index = self.offload.maps.index();
         for place in &self.domains {
             for local in &self.locals {
-                let _ = index.flows.remove(&flow_key(&self.flow(*local, place.domain)));
+                index.evict(&self.flow(*local, place.domain));
             }
         }
     }
@@ -308,7 +308,7 @@ impl Orphan {
     /// Takes it out of the maps.
     pub(super) fn evict(&self, index: &mut Index) {
         for (local, domain, place) in &self.flows {
-            let _ = index.flows.remove(&flow_key(&flow(self.peer, self.port, *local, *domain)));
+            index.evict(&flow(self.peer, self.port, *local, *domain));
             if !index.free_domains.contains(place) {
                 index.free_domains.push_back(*place);
             }
@@ -364,17 +364,17 @@ fn marked(maps: &Maps, index: u32) -> Option<[u8; MARK_LEN]> {
     maps.sessions.load(index).map(|session| session.mark)
 }
 
-fn empty_session(receiver: u32) -> maps::Session {
+fn empty_session(receiver: u32, forwarded: u32) -> maps::Session {
     maps::Session {
         handover: Handover::default(),
         shut: 0,
         receiver,
         takers: 0,
         turn: 0,
-        forwarded: 0,
-        zeros: 0,
-        mark: [0; MARK_LEN],
+        forwarded,
+        zeros: [0; 5],
         sources: [Source::default(); MAX_DESTINATIONS],
+        mark: [0; MARK_LEN],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use common::maps::{Destination, FROM_HOST, FROM_TC, FROM_XDP, place};
+use common::maps::{Destination, FROM_HOST, FROM_TC, FROM_XDP, MAX_INTERFACES, place};
 
 use super::{
     address::{address, mac, port},
@@ -113,12 +113,13 @@ fn reach(hop: &NextHop, interfaces: &[Interface]) -> (u32, Option<String>) {
     }
     let interface = interfaces.iter().find(|interface| interface.index == hop.interface);
     let takes_xdp = interface.and_then(|i| i.xdp).is_none_or(|features| features.transmit);
-    if takes_xdp {
-        return (FROM_XDP | FROM_TC | FROM_HOST, None);
-    }
     let name = interface.map_or("its interface", |interface| &interface.name);
-    let obstacle =
-        format!("at TC instead of XDP: the driver of {name} sends no redirected XDP frames");
+    let why = match hop.interface as usize {
+        MAX_INTERFACES.. => format!("{name} has a number above {}", MAX_INTERFACES - 1),
+        _ if takes_xdp => return (FROM_XDP | FROM_TC | FROM_HOST, None),
+        _ => format!("the driver of {name} sends no redirected XDP frames"),
+    };
+    let obstacle = format!("at TC instead of XDP: {why}");
     (FROM_TC | FROM_HOST, Some(obstacle))
 }
 

@@ -62,8 +62,6 @@ pub struct Step {
     pub daemon: Daemon,
     /// Datagrams in the packet, as GRO makes them.
     pub segments: u32,
-    /// Octets of metadata that the driver has put before the packet.
-    pub metadata: usize,
 }
 
 /// Configuration, state and packets.
@@ -122,7 +120,7 @@ impl Case {
         verdict: Verdict,
         daemon: Daemon,
     ) -> Self {
-        let step = Step { packet, datagram, verdict, daemon, segments: 1, metadata: 0 };
+        let step = Step { packet, datagram, verdict, daemon, segments: 1 };
         self.steps.push(step);
         self
     }

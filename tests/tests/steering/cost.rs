@@ -2,8 +2,8 @@
 //!
 //! A repeated test run gives a program the packet that it has just rewritten. So that this one is
 //! forwarded again, and not passed by, exporter and receiver are also what it is rewritten to: source
-//! and destination of the way. All numbers are the same, too: with others the checksum would at last
-//! look like a partial one. The session's count of forwarded messages proves that it works.
+//! and destination of the way. All numbers are the same, too: with others the checksum would now and
+//! then look like a partial one, and take long. The session's count of forwarded messages proves that it works.
 
 use std::fmt::Write;
 

@@ -142,7 +142,7 @@ impl<'a> Pair<'a> {
         let add = |message: Message, octets: &usize| message.set(FLOW, &content(*octets));
         let message = sets.iter().fold(message(self.sequence), add).build();
         let frame = self.world.frame(&message).checksum(checksum).build()?;
-        let ran = self.kernel.run(hook, Arrival { frame: &frame, segments: 1, metadata: 0 })?;
+        let ran = self.kernel.run(hook, Arrival { frame: &frame, segments: 1 })?;
         let sent = Frame::parse(&ran.frame)?;
         ensure!(sent.header_checksum && sent.udp_checksum == checksum, "{sent:?}");
         let to = (0..self.world.destinations).find(|to| self.world.collector(*to) == sent.target);
@@ -158,8 +158,7 @@ impl<'a> Pair<'a> {
     /// What goes up is the router's to deal with, and the program goes on from there.
     fn go_up(&mut self, message: Vec<u8>) -> Result<()> {
         let frame = self.world.frame(&message).build()?;
-        let ran =
-            self.kernel.run(Hook::Xdp, Arrival { frame: &frame, segments: 1, metadata: 0 })?;
+        let ran = self.kernel.run(Hook::Xdp, Arrival { frame: &frame, segments: 1 })?;
         ensure!(ran.frame == frame, "changed on its way up");
         let outcome = self.userspace.take(&message);
         let each = matches!(&outcome, Outcome::Sent(sent) if sent.len() == self.world.destinations);

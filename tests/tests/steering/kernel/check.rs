@@ -11,7 +11,7 @@ use super::run::Arrival;
 use super::{Counters, Kernel, RECEIVER, Ran, SESSION, after};
 
 /// Octets that a packet's copies are told what they are by: its number, session, receiver.
-const NOTE: usize = 16;
+const NOTE: usize = 12;
 /// Time to live of what we send.
 const TTL: u8 = 64;
 
@@ -28,10 +28,11 @@ pub fn check(kernel: &mut Kernel, hook: Hook, case: &Case) -> Result<()> {
 fn check_step(kernel: &mut Kernel, hook: Hook, world: &World, step: &Step) -> Result<()> {
     let frame = step.packet.build()?;
     let before = (kernel.state()?, Counters::read(kernel)?);
-    let arrival = Arrival { frame: &frame, segments: step.segments, metadata: step.metadata };
+    let arrival = Arrival { frame: &frame, segments: step.segments };
     let ran = kernel.run(hook, arrival)?;
     same("return code", &ran.code, &code(hook, world, &step.verdict))?;
-    check_frame(hook, world, step, &frame, &ran)?;
+    let number = before.0.forwarded.wrapping_add(1);
+    check_frame(hook, world, step, &frame, &ran, number)?;
     same("state", &kernel.state()?, &after::state(&before.0, step)?)?;
     let counted = Counters::read(kernel)?.since(&before.1);
     same("counters", &counted, &after::counters(world, hook, step))
@@ -67,22 +68,26 @@ fn code(hook: Hook, world: &World, verdict: &Verdict) -> u32 {
     }
 }
 
-fn check_frame(hook: Hook, world: &World, step: &Step, arrived: &[u8], ran: &Ran) -> Result<()> {
+fn check_frame(
+    hook: Hook,
+    world: &World,
+    step: &Step,
+    arrived: &[u8],
+    ran: &Ran,
+    number: u32,
+) -> Result<()> {
     match (&step.verdict, hook) {
         (Verdict::One { to, number }, _) => {
             check_ours(world, *to, arrived, &ran.frame, |payload| {
                 common::message::set_sequence(payload, *number);
             })
         }
-        (Verdict::Everyone, Hook::Xdp) => check_original(arrived, &ran.frame),
+        (Verdict::Everyone, Hook::Xdp) => check_original(arrived, &ran.frame, number),
         // All but the last one are copies, which a test run does not show.
         (Verdict::Everyone, _) => {
             check_ours(world, world.destinations - 1, arrived, &ran.frame, |_| {})
         }
-        _ => {
-            let metadata = vec![0; step.metadata];
-            same("untouched packet", &ran.frame, &[&metadata[..], arrived].concat())
-        }
+        _ => same("untouched packet", &ran.frame, &arrived.to_vec()),
     }
 }
 
@@ -111,12 +116,20 @@ fn check_ours(
     same::<Parsed>("packet", &sent, &expected)
 }
 
-/// The packet that copies are made of: a note to them, and all but the VLAN tag as it was.
-fn check_original(arrived: &[u8], sent: &[u8]) -> Result<()> {
-    let (note, sent) = sent.split_at_checked(NOTE).context("no room for a note")?;
-    let words = [SESSION.to_ne_bytes(), RECEIVER.to_ne_bytes()].concat();
-    same("note", &note.get(8..), &Some(&words[..]))?;
-    let without_tags = Frame::parse(arrived)?.vlans.len() * 4;
-    let content = |frame: &[u8], skipped: usize| frame.get(skipped + 14..).map(<[u8]>::to_vec);
-    same("original", &content(sent, 0), &content(arrived, without_tags))
+/// The packet that copies are made of: a note to them in the place of the Ethernet addresses, and all
+/// but the VLAN tag as it was. `number` is the message's in its session.
+fn check_original(arrived: &[u8], sent: &[u8], number: u32) -> Result<()> {
+    let parsed = Frame::parse(arrived)?;
+    let place = |place: u32| u16::try_from(place).map(u16::to_ne_bytes);
+    let message_len = u16::try_from(parsed.payload.len())?;
+    let words = [
+        place(SESSION)?,
+        place(RECEIVER)?,
+        message_len.to_ne_bytes(),
+        u16::from(parsed.source.is_ipv6()).to_ne_bytes(),
+    ];
+    let note = [&number.to_ne_bytes()[..], &words.concat()].concat();
+    same("note", &sent.get(..NOTE), &Some(&note[..]))?;
+    let content = |frame: &[u8], skipped: usize| frame.get(skipped + NOTE..).map(<[u8]>::to_vec);
+    same("original", &content(sent, 0), &content(arrived, parsed.vlans.len() * 4))
 }

@@ -68,7 +68,7 @@ impl Kernel {
         let flow = encode::flow(world.exporter(), world.receiver(), DOMAIN);
         match world.known {
             true => self.hash::<encode::FlowBytes, u32>("FLOWS")?.insert(flow, DOMAIN_PLACE, 0)?,
-            false => drop(self.hash::<encode::FlowBytes, u32>("FLOWS")?.remove(&flow)),
+            false => self.evict(&flow)?,
         }
         self.listen(world)?;
         self.set("RECEIVERS", RECEIVER, encode::receiver(world))?;
@@ -80,6 +80,15 @@ impl Kernel {
             self.set_way(destination, bit ^ 1, &Way { reach: 0, ..way })?;
         }
         self.set_state(world, &world.state)
+    }
+
+    /// Takes an element out of `FLOWS`, as the daemon does.
+    fn evict(&mut self, flow: &encode::FlowBytes) -> Result<()> {
+        // It may not be there.
+        let _ = self.hash::<encode::FlowBytes, u32>("FLOWS")?.remove(flow);
+        let mut evictions = self.array::<u32>("EVICTIONS")?;
+        let count = evictions.get(&0, 0)?;
+        Ok(evictions.set(0, count.wrapping_add(1), 0)?)
     }
 
     fn listen(&mut self, world: &World) -> Result<()> {

@@ -6,8 +6,6 @@ use aya::{TestRun, TestRunOptions, TestRunResult};
 use super::super::world::Hook;
 use super::Kernel;
 
-/// Room for what a program makes of a packet: they grow by metadata alone.
-const ROOM: usize = 256;
 /// Where the interface that a packet came in by stands in `struct __sk_buff`, and the number of
 /// datagrams in it; and the structure's size.
 const SKB_INGRESS: usize = 36;
@@ -22,8 +20,6 @@ pub struct Arrival<'a> {
     pub frame: &'a [u8],
     /// Datagrams in it.
     pub segments: u32,
-    /// Octets of metadata before it.
-    pub metadata: usize,
 }
 
 /// What a program made of a packet.
@@ -31,22 +27,21 @@ pub struct Arrival<'a> {
 pub struct Ran {
     /// What it returned.
     pub code: u32,
-    /// The packet now, after its metadata.
+    /// The packet now.
     pub frame: Vec<u8>,
 }
 
 impl Kernel {
     /// Runs the hook's program once.
     pub fn run(&mut self, hook: Hook, arrival: Arrival<'_>) -> Result<Ran> {
-        let input = [&vec![0; arrival.metadata][..], arrival.frame].concat();
-        let mut output = vec![0; input.len() + ROOM];
+        let mut output = vec![0; arrival.frame.len()];
         let context = match hook {
-            Hook::Xdp => xdp_context(&arrival, input.len())?,
+            Hook::Xdp => None,
             Hook::Ingress => skb_context(LO, arrival.segments),
             Hook::Host => skb_context(0, arrival.segments),
         };
         let options = TestRunOptions {
-            data_in: Some(&input),
+            data_in: Some(arrival.frame),
             data_out: Some(&mut output),
             ctx_in: context.as_deref(),
             ..TestRunOptions::default()
@@ -64,16 +59,6 @@ impl Kernel {
         };
         result.with_context(|| format!("test run at {hook:?}"))
     }
-}
-
-/// `struct xdp_md`: data, data_end, data_meta, and three words that are not set. The metadata are
-/// the first octets of the input.
-fn xdp_context(arrival: &Arrival<'_>, len: usize) -> Result<Option<Vec<u8>>> {
-    if arrival.metadata == 0 {
-        return Ok(None);
-    }
-    let words = [u32::try_from(arrival.metadata)?, u32::try_from(len)?, 0, 0, 0, 0];
-    Ok(Some(words.iter().flat_map(|word| word.to_ne_bytes()).collect()))
 }
 
 /// `struct __sk_buff` with the fields that a test run takes.

@@ -5,7 +5,7 @@ use common::reason::PassUp;
 use ipfix_balancer_tests::exporter::{Field, Template};
 use ipfix_balancer_tests::lab::available;
 
-use super::super::case::{Case, Daemon, Packet, Verdict, content, flow, flow_of, message};
+use super::super::case::{Case, Daemon, Verdict, content, flow, flow_of, message};
 use super::super::kernel::{Kernel, check};
 use super::super::world::{FLOW, Hook, World};
 
@@ -19,7 +19,6 @@ pub fn cases() -> Vec<Case> {
         unsynced(),
         too_large(),
         unreachable(),
-        no_metadata(),
     ];
     cases.extend((1..=MAX_DESTINATIONS).map(destinations));
     cases
@@ -81,14 +80,6 @@ fn unreachable() -> Case {
 
 /// The driver leaves no room for the note to the copies. The session was forwarded, for all that the
 /// state tells: a sign of life.
-fn no_metadata() -> Case {
-    let case = Case::new("All, no room for metadata", World::everyone(2)).only(&[Hook::Xdp]);
-    let frame = Packet::Frame(case.world.frame(&flow(5010)));
-    case.step(frame, flow(5010), Verdict::Up(PassUp::Refused), Daemon::Everyone)
-        .last(|step| step.metadata = 216)
-        .up(flow(5020), PassUp::Pending, Daemon::Everyone)
-}
-
 #[test]
 fn without_devices_for_copies_packets_go_up() {
     if !available() {
