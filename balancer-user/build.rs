@@ -20,7 +20,7 @@ mod kernel {
     use std::path::PathBuf;
     use std::process::ExitCode;
 
-    use balancer_ebpf_build::{Toolchain, build, sources};
+    use balancer_ebpf_build::{Object, Toolchain, build, sources};
 
     #[expect(clippy::print_stderr, reason = "cargo shows it when the build fails")]
     pub fn run() -> ExitCode {
@@ -39,7 +39,7 @@ mod kernel {
             println!("cargo::rerun-if-changed={}", path.display());
         }
         let out: PathBuf = env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?.into();
-        let object = build(&Toolchain::find()?, &out.join("bpf"))?;
+        let object = build(&Toolchain::find()?, Object::Balancer, &out.join("bpf"))?;
         println!("cargo::rustc-env=BALANCER_EBPF_OBJECT={}", object.display());
         Ok(())
     }

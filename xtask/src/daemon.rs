@@ -36,6 +36,15 @@ pub fn start(
     Ok(process)
 }
 
+/// What `status --json` says of the receivers of a balancer with its configuration there.
+pub fn status(program: &Path, directory: &Path) -> Result<Vec<serde_json::Value>> {
+    let config = directory.join("balancer.env");
+    let output = client(program, &config, &["status", "--json"]).output()?;
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let receivers = status.get("receivers").and_then(serde_json::Value::as_array);
+    Ok(receivers.context("a status without receivers")?.clone())
+}
+
 fn is_ready(program: &Path, config: &Path) -> bool {
     let status = silent(&mut client(program, config, &["status", "--json"]));
     status.is_ok_and(|status| status.success())

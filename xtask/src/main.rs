@@ -28,7 +28,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the balancer against a plain relay, on loopback
+    /// Measure the balancer: against a plain relay on loopback, and its kernel path against programs
+    /// that do nothing but forward
     Bench(bench::Args),
     /// A part of a measurement
     #[command(hide = true, subcommand)]

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -58,6 +58,8 @@ pub struct Placement {
     pub cpus: Vec<usize>,
     /// What is added to its nice value: a positive number makes way for others.
     pub nice: i32,
+    /// The network namespace it is in, as a file; ours otherwise.
+    pub network: Option<PathBuf>,
 }
 
 /// Where a process's output goes.
@@ -91,6 +93,9 @@ impl Process {
         command.arg("launch").arg(format!("--nice={}", placement.nice));
         for cpu in &placement.cpus {
             command.arg(format!("--cpu={cpu}"));
+        }
+        if let Some(network) = &placement.network {
+            command.arg("--network").arg(network);
         }
         command.arg("--").arg(program).args(arguments).stdin(Stdio::null());
         if let Output::File(file) = output {
@@ -159,6 +164,8 @@ pub struct LaunchArgs {
     cpu: Vec<usize>,
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     nice: i32,
+    #[arg(long)]
+    network: Option<PathBuf>,
     program: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -169,13 +176,19 @@ pub fn launch(args: &LaunchArgs) -> Result<std::process::ExitCode> {
     prctl::set_pdeathsig(Signal::SIGTERM)?;
     SigSet::all().thread_unblock()?;
     if !args.cpu.is_empty() {
-        let mut cpus = CpuSet::new();
-        for cpu in &args.cpu {
-            cpus.set(*cpu)?;
-        }
-        sched_setaffinity(Pid::from_raw(0), &cpus)?;
+        pin(Pid::from_raw(0), &args.cpu)?;
+    }
+    if let Some(network) = &args.network {
+        setns(File::open(network)?, CloneFlags::CLONE_NEWNET)?;
     }
     let mut command = Command::new("nice");
     command.arg(format!("--adjustment={}", args.nice)).arg(&args.program).args(&args.arguments);
     Err(command.exec()).context("cannot start nice")
+}
+
+/// Binds a thread to CPUs; 0 is the calling one.
+pub fn pin(thread: Pid, cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    cpus.iter().try_for_each(|cpu| set.set(*cpu))?;
+    Ok(sched_setaffinity(thread, &set)?)
 }

@@ -12,7 +12,7 @@ mod linker;
 mod object;
 
 pub use self::error::Error;
-pub use self::object::{build, lint, sources};
+pub use self::object::{Object, build, lint, sources};
 
 use self::compiler::Compiler;
 use std::fmt;

@@ -8,8 +8,28 @@ use crate::{Error, Toolchain};
 
 /// What the object is built for: BPF, little-endian as all machines that the daemon runs on.
 pub const TARGET: &str = "bpfel-unknown-none";
-/// The package, and the object.
-const NAME: &str = "balancer-ebpf";
+/// The package.
+const PACKAGE: &str = "balancer-ebpf";
+
+/// An object of the package.
+#[derive(Clone, Copy, Debug)]
+pub enum Object {
+    /// The programs that the daemon carries.
+    Balancer,
+    /// Test equipment of `cargo xtask bench`.
+    Bench,
+}
+
+impl Object {
+    const ALL: [Self; 2] = [Self::Balancer, Self::Bench];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Balancer => "balancer-ebpf",
+            Self::Bench => "balancer-ebpf-bench",
+        }
+    }
+}
 
 /// Builds the object; where it is. The target directory must be none that a running cargo holds:
 /// the two would wait for each other.
@@ -17,14 +37,14 @@ const NAME: &str = "balancer-ebpf";
 /// # Errors
 ///
 /// When cargo cannot be started, and when the object does not build: cargo has then said why.
-pub fn build(toolchain: &Toolchain, target_dir: &Path) -> Result<PathBuf, Error> {
+pub fn build(toolchain: &Toolchain, object: Object, target_dir: &Path) -> Result<PathBuf, Error> {
     let mut command = toolchain.compiler.build();
-    prepare(&mut command, toolchain, target_dir);
+    prepare(&mut command, toolchain, &[object], target_dir);
     let status = run(&mut command)?;
     if !status.success() {
         return Err(Error::Build { toolchain: toolchain.to_string(), status });
     }
-    Ok(target_dir.join(TARGET).join("release").join(NAME))
+    Ok(target_dir.join(TARGET).join("release").join(object.name()))
 }
 
 /// Runs clippy on the programs, which on any other target are not there to be linted. A warning
@@ -35,14 +55,17 @@ pub fn build(toolchain: &Toolchain, target_dir: &Path) -> Result<PathBuf, Error>
 /// As those of [`build()`].
 pub fn lint(toolchain: &Toolchain, target_dir: &Path) -> Result<(), Error> {
     let mut command = toolchain.compiler.clippy();
-    prepare(&mut command, toolchain, target_dir);
+    prepare(&mut command, toolchain, &Object::ALL, target_dir);
     let status = run(command.args(["--", "-D", "warnings"]))?;
     if status.success() { Ok(()) } else { Err(Error::Lint(status)) }
 }
 
-fn prepare(command: &mut Command, toolchain: &Toolchain, target_dir: &Path) {
+fn prepare(command: &mut Command, toolchain: &Toolchain, objects: &[Object], target_dir: &Path) {
+    for object in objects {
+        command.args(["--bin", object.name()]);
+    }
     command
-        .args(["--locked", "--release", "--package", NAME, "--bin", NAME])
+        .args(["--locked", "--release", "--package", PACKAGE])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .current_dir(root())

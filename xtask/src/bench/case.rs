@@ -9,20 +9,21 @@ pub struct Route {
     pub protocol: Protocol,
     pub mode: Mode,
     pub sizes: Sizes,
+    /// Destinations of the balancer.
+    pub destinations: u32,
+    /// Whether the balancer may use the kernel path.
+    pub kernel: bool,
 }
 
 impl Route {
     /// How many destinations get each message.
     pub fn copies(&self) -> u32 {
         match self.mode {
-            Mode::All => DESTINATIONS,
+            Mode::All => self.destinations,
             Mode::RoundRobin => 1,
         }
     }
 }
-
-/// Destinations of the balancer in every case.
-pub const DESTINATIONS: u32 = 2;
 
 /// Messages per second at saturation.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +58,7 @@ pub struct Memory {
 }
 
 const fn route(protocol: Protocol, mode: Mode, sizes: Sizes) -> Route {
-    Route { protocol, mode, sizes }
+    Route { protocol, mode, sizes, destinations: 2, kernel: false }
 }
 
 use Mode::{All, RoundRobin};

@@ -11,7 +11,18 @@ use super::{Mode, Protocol};
 use crate::daemon;
 use crate::process::{Placement, Process};
 
-/// Starts the balancer with one receiver; where it listens.
+/// Its one receiver.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    pub protocol: Protocol,
+    pub mode: Mode,
+    pub listen: SocketAddr,
+    pub destinations: Vec<SocketAddr>,
+    /// Whether the kernel path may be used.
+    pub kernel: bool,
+}
+
+/// Starts the balancer on loopback; where it listens.
 pub fn start(
     program: &Path,
     placement: &Placement,
@@ -19,38 +30,49 @@ pub fn start(
     route: &Route,
     destinations: &[SocketAddr],
 ) -> Result<(Process, SocketAddr)> {
-    let port = free_port(route.protocol)?;
-    let configuration = configuration(route, port, destinations)?;
-    let process = daemon::start(program, placement, directory, &configuration)?;
-    Ok((process, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+    let Route { protocol, mode, kernel, .. } = *route;
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(protocol)?));
+    let destinations = destinations.to_vec();
+    let receiver = Receiver { protocol, mode, listen, destinations, kernel };
+    Ok((receiver.start(program, placement, directory)?, listen))
 }
 
-fn configuration(route: &Route, port: u16, destinations: &[SocketAddr]) -> Result<String> {
-    let protocol = match route.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    };
-    let mode = match route.mode {
-        Mode::All => "All",
-        Mode::RoundRobin => "RoundRobin",
-    };
-    let list: Vec<String> =
-        destinations.iter().map(|to| format!("{}/{}", to.ip(), to.port())).collect();
-    let mut text = String::new();
-    for (key, value) in [
-        ("PORT_TYPE", protocol),
-        ("PORT", &port.to_string()),
-        ("BIND", "127.0.0.1"),
-        ("BALANCER", mode),
-        ("BALANCER_SUB", &list.join(",")),
-        ("BALANCER_SUB_PROTO", protocol),
-        // What is compared with a relay is the userspace path.
-        ("ACCEL", "off"),
-        ("ACCEL", "off"),
-    ] {
-        writeln!(text, "IPFIX_FULLFLOW_{key}[0]={value}")?;
+impl Receiver {
+    /// Starts the balancer.
+    pub fn start(
+        &self,
+        program: &Path,
+        placement: &Placement,
+        directory: &Path,
+    ) -> Result<Process> {
+        daemon::start(program, placement, directory, &self.configuration()?)
     }
-    Ok(text)
+
+    fn configuration(&self) -> Result<String> {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        let mode = match self.mode {
+            Mode::All => "All",
+            Mode::RoundRobin => "RoundRobin",
+        };
+        let list: Vec<String> =
+            self.destinations.iter().map(|to| format!("{}/{}", to.ip(), to.port())).collect();
+        let mut text = String::new();
+        for (key, value) in [
+            ("PORT_TYPE", protocol),
+            ("PORT", &self.listen.port().to_string()),
+            ("BIND", &self.listen.ip().to_string()),
+            ("BALANCER", mode),
+            ("BALANCER_SUB", &list.join(",")),
+            ("BALANCER_SUB_PROTO", protocol),
+            ("ACCEL", if self.kernel { "auto" } else { "off" }),
+        ] {
+            writeln!(text, "IPFIX_FULLFLOW_{key}[0]={value}")?;
+        }
+        Ok(text)
+    }
 }
 
 /// A port that nobody listens on at the moment.

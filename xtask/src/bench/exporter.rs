@@ -88,7 +88,7 @@ impl Session {
                 Wire::Tcp(stream)
             }
             Protocol::Udp => {
-                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
                 socket.connect(args.target)?;
                 let segment = i32::try_from(batch.first_len())?;
                 if args.sizes == Sizes::Equal {

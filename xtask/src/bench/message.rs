@@ -11,7 +11,9 @@ pub const SEQUENCE_AT: usize = 8;
 /// Where the time stamp stands in a data message: the first field of the first record.
 pub const STAMP_AT: usize = OVERHEAD;
 /// Bytes before the first record: message header and set header.
-pub const OVERHEAD: usize = 20;
+pub const OVERHEAD: usize = HEADER + 4;
+/// Bytes of the message header.
+const HEADER: usize = 16;
 /// Set id of a template set.
 pub const TEMPLATE_SET: u16 = 2;
 
@@ -30,7 +32,8 @@ const FIELDS: [(u16, u16); 11] = [
     (11, 2),  // destinationTransportPort
 ];
 const TEMPLATE_ID: u16 = 256;
-const DOMAIN: u32 = 1;
+/// The observation domain of all messages.
+pub const DOMAIN: u32 = 1;
 /// Records in a message of the full size: 1400 bytes.
 const FULL: usize = 23;
 
@@ -52,18 +55,30 @@ pub fn template() -> Vec<u8> {
         record.extend(element.to_be_bytes());
         record.extend(length.to_be_bytes());
     }
-    message(TEMPLATE_SET, &record)
+    message(&[set(TEMPLATE_SET, &record)])
 }
 
-fn message(set: u16, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(OVERHEAD + body.len());
+/// A data message of this many sets, with a record in each.
+pub fn sets(count: usize) -> Vec<u8> {
+    message(&vec![set(TEMPLATE_ID, &[0x11; RECORD_LEN]); count])
+}
+
+fn message(sets: &[Vec<u8>]) -> Vec<u8> {
+    let body = sets.concat();
+    let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend(10_u16.to_be_bytes());
-    bytes.extend(short(OVERHEAD + body.len()).to_be_bytes());
+    bytes.extend(short(HEADER + body.len()).to_be_bytes());
     bytes.extend(1_700_000_000_u32.to_be_bytes());
     bytes.extend(0_u32.to_be_bytes());
     bytes.extend(DOMAIN.to_be_bytes());
-    bytes.extend(set.to_be_bytes());
-    bytes.extend(short(OVERHEAD - 16 + body.len()).to_be_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+fn set(id: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(OVERHEAD - HEADER + body.len());
+    bytes.extend(id.to_be_bytes());
+    bytes.extend(short(OVERHEAD - HEADER + body.len()).to_be_bytes());
     bytes.extend(body);
     bytes
 }
@@ -96,7 +111,8 @@ impl Batch {
                 // The step has no factor in common with 21: every size comes once in 21 messages.
                 Sizes::Varied => 3 + (index * 8) % 21,
             };
-            batch.bytes.extend(message(TEMPLATE_ID, &vec![0x11; records * RECORD_LEN]));
+            let data = set(TEMPLATE_ID, &vec![0x11; records * RECORD_LEN]);
+            batch.bytes.extend(message(&[data]));
             let span = Span { end: batch.bytes.len(), records: u32::from(short(records)) };
             batch.spans.push(span);
         }
@@ -106,6 +122,11 @@ impl Batch {
     /// How many messages there are.
     pub fn len(&self) -> usize {
         self.spans.len()
+    }
+
+    /// How many records each message has.
+    pub fn records(&self) -> Vec<u32> {
+        self.spans.iter().map(|span| span.records).collect()
     }
 
     /// Bytes of the first message.

@@ -4,12 +4,14 @@
 //! (the balancer, or a plain relay), and a sink for each destination. The program under measurement
 //! has one CPU for itself, all else shares the others; that is the same for both sides of a
 //! comparison. Runs of the sides take turns, and medians are compared. A figure counts only if the
-//! program under measurement was the limit, not the load.
+//! program under measurement was the limit, not the load. The kernel path has ways of its own to be
+//! measured: see [`kernel`].
 
 mod case;
 mod cpu;
 mod daemon;
 mod exporter;
+mod kernel;
 mod latency;
 mod memory;
 mod message;
@@ -85,7 +87,7 @@ pub enum Mode {
 }
 
 /// What all measurements of one bench share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Plan {
     /// This program, built for speed.
     parts: PathBuf,
@@ -112,8 +114,12 @@ pub fn run_part(command: &PartCommand) -> Result<ExitCode> {
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::install()?;
     let plan = Plan::new(args)?;
-    report::header(&plan);
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.starts_with(o));
+    let kernel = match plan.balancer {
+        Some(_) => kernel::Bench::prepare(wanted)?,
+        None => None,
+    };
+    report::header(&plan);
     let mut report = report::Report::new(&plan);
     for case in case::THROUGHPUT.iter().filter(|case| wanted(case.name)) {
         report.throughput(throughput::measure(&plan, case)?);
@@ -126,10 +132,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             report.memory(memory::measure(&plan, case)?);
         }
     }
+    if let Some(kernel) = kernel {
+        kernel.run(&plan, &mut report)?;
+    }
     report.finish(args.json.as_deref())
 }
 
 impl Plan {
+    /// The same, with all processes in a network namespace.
+    fn inside(&self, network: PathBuf) -> Self {
+        let place = |placement: &Placement| Placement {
+            network: Some(network.clone()),
+            ..placement.clone()
+        };
+        Self { measured: place(&self.measured), load: place(&self.load), ..self.clone() }
+    }
+
     fn new(args: &Args) -> Result<Self> {
         let cpus = std::thread::available_parallelism()?.get();
         let measured = args.cpu.unwrap_or(cpus - 1);
@@ -141,8 +159,11 @@ impl Plan {
         Ok(Self {
             parts: target.join("xtask"),
             balancer: (!args.without_balancer).then(|| target.join("ipfix-balancer")),
-            measured: Placement { cpus: vec![measured], nice: 0 },
-            load: Placement { cpus: (0..cpus).filter(|cpu| *cpu != measured).collect(), nice: 0 },
+            measured: Placement { cpus: vec![measured], ..Placement::default() },
+            load: Placement {
+                cpus: (0..cpus).filter(|cpu| *cpu != measured).collect(),
+                ..Placement::default()
+            },
             runs: args.runs.unwrap_or(runs).max(1),
             warm_up: Duration::from_millis(warm_up),
             window: Duration::from_millis(window),

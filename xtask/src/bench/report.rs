@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::rig::Side;
-use super::{Plan, latency, memory, throughput};
+use super::{Plan, kernel, latency, memory, throughput};
 
 /// Shows how things are measured.
 pub fn header(plan: &Plan) {
@@ -40,6 +40,7 @@ pub struct Report {
     throughput: Vec<throughput::CaseResult>,
     latency: Vec<latency::CaseResult>,
     memory: Vec<memory::CaseResult>,
+    kernel_path: kernel::Results,
     passed: usize,
     missed: usize,
     not_quoted: usize,
@@ -170,6 +171,11 @@ impl Report {
         self.memory.push(case);
     }
 
+    /// The kernel path's figures.
+    pub fn kernel_path(&mut self) -> &mut kernel::Results {
+        &mut self.kernel_path
+    }
+
     /// Shows the sum and writes the file; success if every target was reached.
     pub fn finish(&self, json: Option<&Path>) -> Result<ExitCode> {
         let Self { passed, missed, not_quoted, .. } = self;
@@ -181,7 +187,8 @@ impl Report {
         Ok(if missed + not_quoted == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn judge(&mut self, reached: bool) -> &'static str {
+    /// Counts a target, and names what became of it.
+    pub fn judge(&mut self, reached: bool) -> &'static str {
         self.verdict(if reached { &Verdict::Pass } else { &Verdict::Miss })
     }
 

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::case::{DESTINATIONS, Route};
+use super::case::Route;
 use super::page::{Count, EXPORTER, FIRST_SINK, Page, Phase, RELAY};
 use super::{Mode, Plan, Protocol, cpu, daemon};
 use crate::process::{Output, Placement, Process, wait_until};
@@ -242,7 +242,7 @@ impl Builder<'_> {
             || (side == Side::Relay
                 && self.route.mode == Mode::RoundRobin
                 && self.route.protocol == Protocol::Tcp);
-        let count = if single { 1 } else { usize::try_from(DESTINATIONS)? };
+        let count = if single { 1 } else { usize::try_from(self.route.destinations)? };
         (FIRST_SINK..FIRST_SINK + count)
             .map(|place| {
                 let mut arguments = vec![format!("--place={place}")];

@@ -1,11 +1,14 @@
-//! The system calls of the bench that have no safe wrapper: words shared between processes, and
-//! many datagrams per call. All `unsafe` code of this crate stands here.
+//! What of the bench has no safe form: words shared between processes, many datagrams per call,
+//! priorities, and values of the kernel path's maps as bytes. All `unsafe` code of this crate stands
+//! here.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU64;
+
+use common::maps;
 
 /// How many words are shared.
 pub const WORDS: usize = 512;
@@ -110,3 +113,31 @@ fn header(vector: &mut libc::iovec) -> libc::mmsghdr {
     header.msg_hdr.msg_iovlen = 1;
     header
 }
+
+/// Lets a thread go before all that have no such priority, or a lower one; 0 is the calling thread.
+/// Priority 0 takes that back.
+pub fn go_first(thread: u32, priority: i32) -> io::Result<()> {
+    let thread = libc::pid_t::try_from(thread).map_err(io::Error::other)?;
+    let policy = if priority == 0 { libc::SCHED_OTHER } else { libc::SCHED_RR };
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: the kernel reads the parameters, which live during the call, and nothing else.
+    let result = unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A key or value of the kernel path's maps.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Plain<T>(pub T);
+
+// SAFETY: numbers and arrays of numbers with a C layout that has no padding, which `common::maps`
+// asserts: every byte is initialised, and any bytes are a value.
+unsafe impl aya::Pod for Plain<maps::Flow> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<maps::Domain> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<maps::Session> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<maps::Receiver> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<maps::Destination> {}

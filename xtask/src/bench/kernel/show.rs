@@ -1,0 +1,112 @@
+//! The kernel path's lines of the table.
+
+use super::case::Side;
+use super::cost::{CaseResult as Cost, MessageResult};
+use super::forwarding::{CaseResult, SideResult};
+use super::local;
+use crate::bench::report::Report;
+use crate::bench::stats::Spread;
+
+/// Names the columns.
+pub fn header() {
+    println!(
+        "\n{:<17} {:<9} {:>27} {:>24} {:>5} {:>7} {:>6}  verdict",
+        "case", "side", "rate", "cpu ns/message", "busy", "overrun", "loss"
+    );
+}
+
+impl Report {
+    /// Shows and keeps what the balancer's program costs.
+    pub fn cost(&mut self, case: Cost) {
+        let show = |what: &str, ns: Spread, verdict: String| {
+            println!(
+                "{:<17} {what:<13} {:>6.1} ns ({:.1}-{:.1}) a run  {verdict}",
+                case.name, ns.median, ns.min, ns.max,
+            );
+        };
+        show("bare redirect", case.redirect_ns, String::new());
+        for MessageResult { message, ns } in &case.messages {
+            let verdict = message
+                .target_ns
+                .map(|target| format!("{} (<= {target})", self.judge(ns.median <= target)));
+            show(message.name, *ns, verdict.unwrap_or_default());
+        }
+        self.kernel_path().cost.push(case);
+    }
+
+    /// Shows and keeps what forwarding costs.
+    pub fn forwarding(&mut self, case: CaseResult) {
+        let side = |wanted| case.sides.iter().find(|side| side.side == wanted);
+        let (bare, userspace) = (side(Side::Bare), side(Side::Userspace));
+        for side in &case.sides {
+            let mut verdicts = Vec::new();
+            if side.side == Side::Kernel {
+                let targets = [
+                    ("bare", bare, Some(case.of_bare)),
+                    ("userspace", userspace, case.of_userspace),
+                ];
+                for (name, other, target) in targets {
+                    let compared =
+                        other.zip(target).map(|(o, t)| self.compare_with(name, side, o, t));
+                    verdicts.extend(compared);
+                }
+            }
+            line(case.name, side, &verdicts.join("; "));
+        }
+        self.kernel_path().forwarding.push(case);
+    }
+
+    /// Shows and keeps what an exporter on this host can send.
+    pub fn local(&mut self, case: local::CaseResult) {
+        let [(_, direct_rate, direct_ns), (_, rate, ns)] = case.sides();
+        let (by_cost, by_rate) = (direct_ns.median / ns.median, rate.median / direct_rate.median);
+        let verdict = self.judge(by_cost >= case.of_direct);
+        let target = case.of_direct;
+        let verdict =
+            format!("{verdict} {by_cost:.2} of direct (>= {target}), by rate {by_rate:.2}");
+        for ((side, rate, ns), verdict) in case.sides().into_iter().zip(["", &verdict]) {
+            println!("{} {verdict}", figures(case.name, side, rate, ns));
+        }
+        self.kernel_path().local.push(case);
+    }
+
+    /// Of what takes half the time, twice as much goes through the same CPU.
+    fn compare_with(
+        &mut self,
+        name: &str,
+        ours: &SideResult,
+        theirs: &SideResult,
+        target: f64,
+    ) -> String {
+        let ratio = theirs.cost_ns.median / ours.cost_ns.median;
+        let rate = ours.rate.median / theirs.rate.median;
+        let verdict = self.judge(ratio >= target);
+        format!("{verdict} {ratio:.2} of {name} (>= {target}), by rate {rate:.2}")
+    }
+}
+
+fn line(case: &str, side: &SideResult, verdict: &str) {
+    println!(
+        "{} {:>4.0}% {:>6.1}% {:>5.1}%  {verdict}",
+        figures(case, name(side.side), side.rate, side.cost_ns),
+        side.median(|run| run.busy) * 100.0,
+        side.median(|run| run.overrun) * 100.0,
+        side.median(|run| run.loss) * 100.0,
+    );
+}
+
+fn figures(case: &str, side: &str, rate: Spread, ns: Spread) -> String {
+    format!(
+        "{case:<17} {side:<9} {:>9.0} ({:>7.0}-{:>7.0}) {:>7.0} ({:>6.0}-{:>6.0})",
+        rate.median, rate.min, rate.max, ns.median, ns.min, ns.max,
+    )
+}
+
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::Drop => "drop",
+        Side::Bare => "bare",
+        Side::Kernel => "balancer",
+        Side::Userspace => "userspace",
+    }
+}
