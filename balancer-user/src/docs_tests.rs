@@ -9,10 +9,13 @@ use common::reason::Reason;
 use serde_json::Value;
 
 use crate::{
-    daemon::{Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, Status},
+    daemon::{
+        Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Status,
+    },
     handler::MAX_SESSIONS,
     input::tcp::MESSAGE_TIMEOUT,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
+    record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
     session::{MAX_DOMAINS, MAX_OPTIONS_BYTES, MAX_TEMPLATE_BYTES},
 };
 
@@ -41,15 +44,29 @@ fn the_bounds_are_those_of_the_code() {
     let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
     let bounds = format!(
         "Per session {} of templates, {} of options records, {MAX_DOMAINS} observation domains; per \
-         session and destination {} of queue, per destination {}; per receiver {MAX_SESSIONS} sessions; per TCP message \
-         {} s from its first byte to its last.",
+         session and destination {} of queue, per destination {}; per receiver {MAX_SESSIONS} sessions, and {} that wait \
+         for the dump files; per TCP message {} s from its first byte to its last.",
         mib(MAX_TEMPLATE_BYTES),
         mib(MAX_OPTIONS_BYTES),
         mib(MAX_QUEUE_BYTES),
         mib(MAX_DESTINATION_BYTES),
+        mib(usize::try_from(MAX_WAITING_BYTES).unwrap()),
         MESSAGE_TIMEOUT.as_secs()
     );
     assert!(text.contains(&bounds), "docs/architecture.md lacks: {bounds}");
+}
+
+#[test]
+fn what_recording_does_when_something_goes_wrong_is_documented() {
+    let text = one_line(&document("recording.md"));
+    for number in [
+        format!("{} MiB wait in memory", MAX_WAITING_BYTES >> 20),
+        format!("ended after {} s", COMMAND_LIMIT.as_secs()),
+        format!("when {MAX_UNANNOUNCED} files wait"),
+        format!("tried again every {} ms", RETRY.as_millis()),
+    ] {
+        assert!(text.contains(&number), "docs/recording.md lacks: {number}");
+    }
 }
 
 /// One of everything.
@@ -66,8 +83,22 @@ fn status() -> Status {
         dropped: Default::default(),
         last_error: None,
     };
+    let recording = RecordingStatus {
+        state: String::new(),
+        directory: String::new(),
+        dpi_id: 0,
+        interval_start_unix_seconds: 0,
+        messages: 0,
+        bytes: 0,
+        waiting_bytes: 0,
+        open_files: 0,
+        finished_files: 0,
+        last_file: None,
+        last_error: None,
+    };
     let receiver = ReceiverStatus {
         name: String::new(),
+        launched_by: None,
         mode: String::new(),
         protocol: String::new(),
         listen: String::new(),
@@ -82,6 +113,7 @@ fn status() -> Status {
         passed_up: Default::default(),
         waiting_messages: 0,
         dropped: Default::default(),
+        recording: Some(recording),
         destinations: vec![destination],
     };
     Status {
@@ -104,6 +136,7 @@ fn the_schema_has_every_field_of_the_status_and_asks_for_it() {
         ("", ""),
         ("/interfaces/0", "/$defs/interface"),
         ("/receivers/0", "/$defs/receiver"),
+        ("/receivers/0/recording", "/$defs/recording"),
         ("/receivers/0/destinations/0", "/$defs/destination"),
         ("/receivers/0/destinations/0/connections", "/$defs/destination/properties/connections"),
     ]

@@ -1,7 +1,7 @@
 //! The daemon `ipfix-balancer`: everything but its command line.
 //!
 //! Data flows one way: [`input`] receives and cuts, [`session`] routes, [`output`] queues and
-//! sends. A [`handler`] thread does this for one receiver.
+//! sends, [`record`] writes dump files. A [`handler`] thread does this for one receiver.
 
 pub mod command;
 pub mod config;
@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod net;
 pub mod output;
 pub mod rate_limit;
+pub mod record;
 #[cfg(feature = "kernel")]
 pub mod route;
 pub mod session;

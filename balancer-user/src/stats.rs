@@ -1,8 +1,11 @@
 //! Counters of receivers and destinations: written by one handler thread, read by any.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use common::reason::Reason;
@@ -66,6 +69,8 @@ pub struct ReceiverStats {
     pub drops: Drops,
     /// Limits the lines about datagrams that the kernel has dropped.
     pub log_kernel_drops: RateLimit,
+    /// How recording goes, where there is any.
+    pub record: Arc<RecordStats>,
     destinations: Mutex<Vec<Arc<DestinationStats>>>,
 }
 
@@ -90,6 +95,55 @@ impl ReceiverStats {
     pub fn keep_destinations(&self, configured: &[Destination]) {
         let ordered = configured.iter().map(|destination| self.destination(destination)).collect();
         *self.destinations.lock().unwrap_or_else(PoisonError::into_inner) = ordered;
+    }
+}
+
+/// How recording goes. Handler, writer and finisher write here, each its own counters.
+#[derive(Debug, Default)]
+pub struct RecordStats {
+    /// Received messages that were written.
+    pub messages: Counter,
+    /// Bytes that were written, with the messages that the balancer composed.
+    pub bytes: Counter,
+    /// Files that are being written.
+    pub open: Counter,
+    /// Files that have been given their final names.
+    pub files: Counter,
+    /// Bytes that wait to be written, with what keeping them costs.
+    pub waiting_bytes: AtomicU64,
+    /// When the interval began, in seconds since 1970.
+    pub interval_start: AtomicU64,
+    /// How many things can't be done at present, and are tried again.
+    pub failing: AtomicU64,
+    /// Limits the lines that say what can't be done.
+    pub log_errors: RateLimit,
+    /// Limits the lines that say that it works again.
+    pub log_resumed: RateLimit,
+    /// Limits the lines that say that nobody could be sent `HUP`.
+    pub log_hangups: RateLimit,
+    last_error: Mutex<Option<String>>,
+    last_file: Mutex<Option<PathBuf>>,
+}
+
+impl RecordStats {
+    /// Remembers what went wrong.
+    pub fn set_last_error(&self, error: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// What last went wrong.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers a file that has its final name.
+    pub fn set_last_file(&self, path: PathBuf) {
+        *self.last_file.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    }
+
+    /// The file that last got its final name.
+    pub fn last_file(&self) -> Option<PathBuf> {
+        self.last_file.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -121,6 +121,8 @@ reasons! {
         Egress = egress,
         /// The destination was away for too long after the exporter's session had ended.
         Undelivered = undelivered,
+        /// The dump file could not take the message: its disk is full, or too slow.
+        Unrecorded = unrecorded,
     }
 }
 

@@ -6,12 +6,19 @@ use comfy_table::{Table, presets};
 
 use super::{EXIT_CONFIGURATION, complain, print};
 use crate::{
-    daemon::{DestinationStatus, InterfaceStatus, ReceiverStatus, Reply, Request, Status, ask},
+    daemon::{
+        DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Reply, Request,
+        Status, ask,
+    },
     kernel,
 };
 
 pub fn reload(config: &Path) -> ExitCode {
     finish(config, Request::Reload, |_| String::new())
+}
+
+pub fn rotate(config: &Path) -> ExitCode {
+    finish(config, Request::Rotate, |_| String::new())
 }
 
 pub fn stop(config: &Path) -> ExitCode {
@@ -89,8 +96,12 @@ fn describe_receiver(text: &mut String, receiver: &ReceiverStatus) {
         [] => "not pinned".to_owned(),
         cpus => format!("CPU {}", join(cpus.iter())),
     };
+    let launched = match &receiver.launched_by {
+        Some(parent) => format!("  launched by {parent}"),
+        None => String::new(),
+    };
     // Writing to a String does not fail.
-    let _ = writeln!(text, "\n{name}  {mode}  {protocol} {listen}  {thread}, {cpus}");
+    let _ = writeln!(text, "\n{name}  {mode}  {protocol} {listen}  {thread}, {cpus}{launched}");
     let _ = writeln!(text, "  path: {path} ({path_reason})");
     let _ = writeln!(
         text,
@@ -104,6 +115,12 @@ fn describe_receiver(text: &mut String, receiver: &ReceiverStatus) {
     if path == "kernel" {
         let (kernel, up) = (receiver.kernel_messages, reasons(&receiver.passed_up));
         let _ = writeln!(text, "  forwarded by the kernel {kernel}  sent up {up}");
+    }
+    if let Some(recording) = &receiver.recording {
+        describe_recording(text, recording);
+    }
+    if receiver.destinations.is_empty() {
+        return;
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -120,6 +137,25 @@ fn describe_receiver(text: &mut String, receiver: &ReceiverStatus) {
         table.add_row(row(destination));
     }
     let _ = writeln!(text, "{table}");
+}
+
+fn describe_recording(text: &mut String, recording: &RecordingStatus) {
+    let RecordingStatus { state, directory, dpi_id, messages, bytes, waiting_bytes, .. } =
+        recording;
+    let (open, finished) = (recording.open_files, recording.finished_files);
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        text,
+        "  {state} to {directory}, DPI {dpi_id}: files {finished} and {open} open  messages {messages}  \
+         bytes {bytes}  waiting {waiting_bytes}"
+    );
+    for (what, value) in
+        [("last file", &recording.last_file), ("last error", &recording.last_error)]
+    {
+        if let Some(value) = value {
+            let _ = writeln!(text, "  {what}: {value}");
+        }
+    }
 }
 
 fn row(destination: &DestinationStatus) -> [String; 7] {

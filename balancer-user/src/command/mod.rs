@@ -17,7 +17,7 @@ use crate::{
     daemon,
 };
 
-/// Passes IPFIX messages from exporters on to several collectors.
+/// Passes IPFIX messages from exporters on to several collectors, or records them.
 #[derive(Debug, Parser)]
 #[command(name = "ipfix-balancer", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
@@ -33,6 +33,7 @@ const EXAMPLES: &str = "Examples:
   ipfix-balancer run                         the daemon, in the foreground
   ipfix-balancer status --json               its state and counters
   ipfix-balancer reload                      apply an edited file; exporters stay connected
+  ipfix-balancer rotate                      begin new dump files now
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 IPFIX_BALANCER_LOG sets the log level: error, warn, info (default), debug.";
@@ -53,6 +54,12 @@ enum Command {
     /// once. `stop --purge` takes all of it away.
     #[command(after_help = "Example:\n  ipfix-balancer load --config ./my.env")]
     Load,
+    /// Begin new dump files now.
+    ///
+    /// For every receiver that records (BALANCER=Disabled). Ends when the files up to now have their
+    /// final names.
+    #[command(after_help = "Example:\n  ipfix-balancer rotate && ls /var/fast_ipfix_balancer/dump")]
+    Rotate,
     /// Run the daemon in the foreground.
     ///
     /// SIGHUP reloads the configuration, SIGTERM sends what waits and stops.
@@ -85,6 +92,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Check => check(&cli.config),
         Command::Reload => client::reload(&cli.config),
         Command::Load => load::load(&cli.config),
+        Command::Rotate => client::rotate(&cli.config),
         Command::Run => run(&cli.config),
         Command::Status { json } => client::status(&cli.config, json),
         Command::Stop { purge: false } => client::stop(&cli.config),

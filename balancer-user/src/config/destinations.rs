@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::IpAddr};
 
 use super::{
     Destination, Host, Protocol, Reason,
-    params::{Bad, MAX_DESTINATIONS, list},
+    params::{Bad, MAX_COPIES, MAX_DESTINATIONS, list},
 };
 
 /// A host name is no longer, RFC 1035 section 2.3.4.
@@ -14,19 +14,20 @@ const MAX_LABEL: usize = 63;
 
 /// `BALANCER_SUB`. Their protocol is another parameter's matter: TCP until that is known.
 pub(super) fn subreceivers(text: &str) -> (Vec<Destination>, Vec<Bad>) {
-    checked(list(text, |element| match *parts(element) {
+    let list = list(text, |element| match *parts(element) {
         [host, port] => destination(element, host, port, Protocol::Tcp),
         [host, port, protocol] if protocol.parse::<Protocol>().is_ok() => {
             let nearest = Some(format!("{host}/{port}"));
             Err(bad(element, "the protocol goes into BALANCER_SUB_PROTO", nearest))
         }
         _ => Err(bad(element, "not ip/port", with_slash(element))),
-    }))
+    });
+    checked(list, MAX_DESTINATIONS)
 }
 
 /// `DUMP_INSERT_PROCESSES`.
 pub(super) fn copies(text: &str) -> (Vec<Destination>, Vec<Bad>) {
-    checked(list(text, |element| match *parts(element) {
+    let list = list(text, |element| match *parts(element) {
         [host, port, protocol] => match protocol.parse() {
             Ok(protocol) => destination(element, host, port, protocol),
             Err(_) => Err(bad(element, "the protocol is neither tcp nor udp", None)),
@@ -36,7 +37,8 @@ pub(super) fn copies(text: &str) -> (Vec<Destination>, Vec<Bad>) {
             Err(bad(element, "the protocol is missing", nearest))
         }
         _ => Err(bad(element, "not ip/port/proto", None)),
-    }))
+    });
+    checked(list, MAX_COPIES)
 }
 
 /// As in `BALANCER_SUB`.
@@ -106,9 +108,9 @@ fn is_name(text: &str) -> bool {
     text.len() <= MAX_NAME && !number && text.split('.').all(label)
 }
 
-fn checked(list: (Vec<Destination>, Vec<Bad>)) -> (Vec<Destination>, Vec<Bad>) {
+fn checked(list: (Vec<Destination>, Vec<Bad>), most: usize) -> (Vec<Destination>, Vec<Bad>) {
     let (destinations, mut bad) = list;
-    if destinations.len() > MAX_DESTINATIONS {
+    if destinations.len() > most {
         bad.push(Bad::whole(Reason::TooManyDestinations(destinations.len())));
     }
     let mut seen = HashSet::new();

@@ -117,7 +117,7 @@ fn target(key: &str) -> Result<Target, BadKey> {
         allowed: Some(format!("0 to {MAX_INDEX}")),
         nearest: None,
     })?;
-    Ok(Target::Receiver(ReceiverId { stream, index }, param))
+    Ok(Target::Receiver(ReceiverId { stream, index, subreceiver: None }, param))
 }
 
 /// Name and what stands in the brackets.
@@ -142,7 +142,7 @@ fn nearest_key(key: &str) -> Option<String> {
     }
     let index = index.map_or(Some(0), read_index).unwrap_or(0);
     let receivers = Stream::ALL.into_iter().flat_map(move |stream| {
-        let id = ReceiverId { stream, index };
+        let id = ReceiverId { stream, index, subreceiver: None };
         params::all().flat_map(Param::names).map(move |name| receiver_key(id, name))
     });
     // Compared without index: its brackets are no typing error when they are left out.

@@ -23,19 +23,27 @@ pub(super) fn check(candidates: &[Candidate], environment: &Environment, finding
     let receivers: Vec<&Receiver> = candidates.iter().map(|c| c.receiver()).collect();
     for candidate in &candidates {
         let own = candidate.receiver();
-        for destination in own.outputs() {
+        for (name, destination) in outputs(own) {
             let hit = |receiver: &&&Receiver| listens_at(receiver, destination, environment);
             let mut next = receivers.iter().filter(hit);
             let Some(via) = next.find(|next| leads_to(next, own, &receivers, environment)) else {
                 continue;
             };
             let via = (via.id != own.id).then_some(via.id);
-            let balances = own.mode != Mode::Disabled;
-            let name = if balances { BALANCER_SUB } else { DUMP_INSERT_PROCESSES };
             let text = destination.address();
             findings.fault(Place { text, ..candidate.place(name) }, Reason::Loop(via));
         }
     }
+}
+
+/// Everything that a receiver, or a subreceiver that it launches, sends to, with the parameter that
+/// says so.
+fn outputs(receiver: &Receiver) -> impl Iterator<Item = (&'static str, &Destination)> {
+    let balances = receiver.mode != Mode::Disabled;
+    let copies = if receiver.records() { receiver.record.copies.as_slice() } else { &[] };
+    let subreceivers = if balances { receiver.destinations.as_slice() } else { &[] };
+    let subreceivers = subreceivers.iter().map(|output| (BALANCER_SUB, output));
+    subreceivers.chain(copies.iter().map(|output| (DUMP_INSERT_PROCESSES, output)))
 }
 
 /// Whether messages that `from` gets can reach `to`.
@@ -52,8 +60,7 @@ fn leads_to(
             return true;
         }
         for next in receivers {
-            let mut outputs = receiver.outputs().iter();
-            let hit = outputs.any(|output| listens_at(next, output, environment));
+            let hit = outputs(receiver).any(|(_, output)| listens_at(next, output, environment));
             if hit && !reached.contains(&next.id) {
                 reached.push(next.id);
                 pending.push(next);
@@ -64,7 +71,11 @@ fn leads_to(
 }
 
 /// Whether what is sent to the destination arrives at the receiver.
-fn listens_at(receiver: &Receiver, destination: &Destination, environment: &Environment) -> bool {
+pub(super) fn listens_at(
+    receiver: &Receiver,
+    destination: &Destination,
+    environment: &Environment,
+) -> bool {
     if (receiver.protocol, receiver.port) != (destination.protocol, destination.port) {
         return false;
     }
@@ -79,7 +90,7 @@ fn listens_at(receiver: &Receiver, destination: &Destination, environment: &Envi
 }
 
 /// The addresses of this machine that a host stands for; none when it is another machine.
-fn addresses(host: &Host, environment: &Environment) -> Vec<IpAddr> {
+pub(super) fn addresses(host: &Host, environment: &Environment) -> Vec<IpAddr> {
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     match host {
         Host::Ip(ip) => {

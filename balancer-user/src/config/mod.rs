@@ -12,6 +12,7 @@ mod entries;
 mod environment;
 mod fault;
 mod instance;
+mod launched;
 mod loops;
 mod markdown;
 mod names;
@@ -43,7 +44,7 @@ pub use fault::{Fault, Faults, Note, Reason};
 pub use instance::instance;
 pub use markdown::markdown;
 pub use names::{Accel, Mode, Protocol, SpoolFull, UnknownName};
-pub use params::{MAX_DESTINATIONS, MAX_INDEX};
+pub use params::{MAX_COPIES, MAX_DESTINATIONS, MAX_INDEX};
 pub use streams::{Stream, StreamInfo};
 pub use types::{Config, Destination, Host, Receiver, ReceiverId, Record, Spool};
 
@@ -151,9 +152,11 @@ fn assess(path: &Path, text: &str, environment: &Environment) -> Assessment {
     faults.sort_by_key(|fault| fault.line);
     notes.sort_by_key(|note| note.line);
     let receivers = candidates.receivers.iter();
+    let configured: Vec<_> = receivers.clone().map(|c| Arc::new(c.receiver().clone())).collect();
     Assessment {
         config: Config {
-            receivers: receivers.clone().map(|c| Arc::new(c.receiver().clone())).collect(),
+            launched: launched::launched(&configured, environment),
+            receivers: configured,
             ui_listen: candidates.globals.ui_listen,
             metrics_listen: candidates.globals.metrics_listen,
         },
@@ -164,12 +167,13 @@ fn assess(path: &Path, text: &str, environment: &Environment) -> Assessment {
     }
 }
 
-/// Replaces `DPI_ID` -1 by the position in the stream's list.
+/// Replaces `DPI_ID` -1 by the position in the stream's list. Where subreceivers are launched it
+/// stands for the position of each.
 fn number_dpis(candidates: &mut Candidates) {
     for stream in Stream::ALL {
         let receivers = candidates.receivers.iter_mut().map(|c| &mut c.draft.receiver);
         for (position, receiver) in (0..).zip(receivers.filter(|r| r.id.stream == stream)) {
-            if receiver.record.dpi_id == -1 {
+            if receiver.record.dpi_id == -1 && !receiver.auto {
                 receiver.record.dpi_id = position;
             }
         }

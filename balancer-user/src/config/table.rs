@@ -8,13 +8,13 @@ use super::{
     receivers::{Origin, Setting},
 };
 
-/// A table with a row per receiver, then for each receiver a table with a row per parameter.
+/// A table with a row per receiver, launched ones included, then for each receiver of the file a table with a row per parameter.
 pub(super) fn render(assessment: &Assessment) -> String {
-    let receivers = &assessment.config.receivers;
+    let (receivers, launched) = (&assessment.config.receivers, &assessment.config.launched);
     let mut text = String::new();
     if !receivers.is_empty() {
         let mut overview = table(["receiver", "listens on", "mode", "destinations", "CPUs"]);
-        overview.add_rows(receivers.iter().map(|receiver| summary(receiver)));
+        overview.add_rows(receivers.iter().chain(launched).map(|receiver| summary(receiver)));
         text.push_str(&format!("{overview}\n\n"));
     }
     for (receiver, settings) in receivers.iter().zip(&assessment.receivers) {

@@ -11,31 +11,52 @@ use super::{Accel, Mode, Protocol, SpoolFull, Stream};
 pub struct Config {
     /// Receivers in the order stream, index.
     pub receivers: Vec<Arc<Receiver>>,
+    /// Subreceivers that receivers with `BALANCER_AUTO` launch on this machine, in the order of
+    /// those.
+    pub launched: Vec<Arc<Receiver>>,
     /// `IPFIX_UI_LISTEN`.
     pub ui_listen: Option<SocketAddr>,
     /// `IPFIX_METRICS_LISTEN`.
     pub metrics_listen: Option<SocketAddr>,
 }
 
-/// Name of a receiver: its stream and its index in the file. Shown as `FULLFLOW[0]`.
+/// What the kernel keeps of a thread's name.
+const THREAD_NAME: usize = 15;
+
+/// Name of a receiver: its stream and its index in the file. Shown as `FULLFLOW[0]`, the first
+/// subreceiver that it launches as `FULLFLOW[0].0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReceiverId {
     /// The stream.
     pub stream: Stream,
     /// The number in the brackets.
     pub index: u32,
+    /// For a launched subreceiver (`BALANCER_AUTO`), its place in the `BALANCER_SUB` of the receiver
+    /// with this stream and index.
+    pub subreceiver: Option<u32>,
 }
 
 impl ReceiverId {
-    /// Name of the receiver's handler thread, as `ps` shows it: `ipfix-full-0`, 15 bytes at most.
+    /// Name of the receiver's handler thread, as `ps` shows it: `ipfix-full-0`, 15 bytes at most;
+    /// of a subreceiver `ipfix-full-0.1`, and of that the first 15.
     pub fn thread_name(self) -> String {
-        format!("ipfix-{}-{}", self.stream.info().thread, self.index)
+        let name = format!("ipfix-{}-{}", self.stream.info().thread, self.index);
+        match self.subreceiver {
+            None => name,
+            Some(place) => format!("{name}.{place}").chars().take(THREAD_NAME).collect(),
+        }
+    }
+
+    /// The receiver that launches this one, if it is launched.
+    pub fn parent(self) -> Option<ReceiverId> {
+        self.subreceiver.map(|_| ReceiverId { subreceiver: None, ..self })
     }
 }
 
 impl fmt::Display for ReceiverId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}]", self.stream, self.index)
+        write!(f, "{}[{}]", self.stream, self.index)?;
+        self.subreceiver.map_or(Ok(()), |place| write!(f, ".{place}"))
     }
 }
 
@@ -169,6 +190,8 @@ pub struct Record {
     pub keep_mb: u64,
     /// `DUMP_ZSTD`.
     pub zstd: bool,
+    /// `DUMP_EMPTY`.
+    pub empty: bool,
     /// `ROTATE_HUP_PIDFILE`.
     pub hup_pidfile: Option<PathBuf>,
     /// `ROTATE_COMMAND`.

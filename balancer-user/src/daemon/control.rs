@@ -1,4 +1,4 @@
-//! The control socket: how `status`, `reload` and `stop` reach the daemon.
+//! The control socket: how `status`, `reload`, `rotate` and `stop` reach the daemon.
 //!
 //! A unix socket whose name follows from the configuration file's path, so that several daemons
 //! live side by side. One JSON request a connection, one JSON reply, each on a line.
@@ -41,6 +41,8 @@ const PENDING: usize = 16;
 pub enum Request {
     /// Read the configuration anew.
     Reload,
+    /// Begin new dump files.
+    Rotate,
     /// Tell the state.
     Status,
     /// End.

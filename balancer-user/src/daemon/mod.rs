@@ -1,5 +1,6 @@
 //! The control side of the daemon: which handlers run, with which configuration, on which sockets.
 
+mod beats;
 mod control;
 mod paths;
 mod receivers;
@@ -7,6 +8,7 @@ mod status;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,18 +19,22 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::config::{Checked, Config, LoadError, Mode, Receiver, ReceiverId};
+use crate::config::{Checked, Config, LoadError, Receiver, ReceiverId};
 
 use control::Client;
 pub use control::{ControlError, Reply, Request, ask};
 use paths::Paths;
 pub use receivers::Receivers;
-pub use status::{Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, Status};
+pub use status::{
+    Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Status,
+};
 
 /// How long the handlers may take to send what waits when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long neighbours may take to answer when the kernel's part is loaded alone.
 const ANSWER: Duration = Duration::from_secs(1);
+/// How long dump files may take to get their names before `rotate` is answered.
+const NAMING: Duration = Duration::from_secs(5);
 /// How often the handlers are looked after.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -64,9 +70,9 @@ pub async fn load(
     config: &Config,
 ) -> anyhow::Result<Vec<(ReceiverId, Result<String, String>)>> {
     let mut paths = Paths::new(path);
-    let receivers = usable(config)?;
-    paths.admit(receivers).await?;
-    for receiver in receivers {
+    let receivers = wanted(config)?;
+    paths.admit(&receivers).await?;
+    for receiver in &receivers {
         paths.place(receiver).await?;
     }
     paths.forget_others();
@@ -103,7 +109,7 @@ impl Daemon {
             warn!("{note}");
         }
         let mut receivers = Receivers::new(path);
-        receivers.apply(usable(&checked.config)?).await?;
+        receivers.apply(&wanted(&checked.config)?).await?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = Started { at: Instant::now(), unix_seconds: since_epoch.as_secs() };
         info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
@@ -126,6 +132,7 @@ impl Daemon {
                 (request, client) = self.control.next() => {
                     let answer = match request {
                         Request::Reload => self.reload().await,
+                        Request::Rotate => self.rotate().await,
                         Request::Status => Reply::Status(Box::new(self.status())),
                         Request::Stop => return Ok(Some(client)),
                     };
@@ -138,8 +145,8 @@ impl Daemon {
     /// Reads the file anew. A faulty one changes nothing.
     async fn reload(&mut self) -> Reply {
         let changed = match Config::load(&self.config) {
-            Ok(checked) => match usable(&checked.config) {
-                Ok(receivers) => self.receivers.apply(receivers).await,
+            Ok(checked) => match wanted(&checked.config) {
+                Ok(receivers) => self.receivers.apply(&receivers).await,
                 Err(error) => Err(error),
             },
             Err(error) => Err(error.into()),
@@ -160,6 +167,20 @@ impl Daemon {
         }
     }
 
+    async fn rotate(&self) -> Reply {
+        match timeout(NAMING, self.receivers.rotate()).await {
+            Ok(Ok(rotated)) if rotated.is_empty() => {
+                Reply::Failed("no receiver records (BALANCER=Disabled)".to_owned())
+            }
+            Ok(Ok(rotated)) => Reply::Done(format!("rotated: {}", rotated.join(", "))),
+            Ok(Err(error)) => Reply::Failed(format!("not rotated: {error:#}")),
+            Err(_) => Reply::Failed(
+                "rotated, but the disk has not taken all files yet: see `ipfix-balancer status`"
+                    .to_owned(),
+            ),
+        }
+    }
+
     fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -174,26 +195,12 @@ impl Daemon {
     }
 }
 
-/// The receivers, if this version can serve them all: to leave one out would lose its records.
-fn usable(config: &Config) -> anyhow::Result<&[std::sync::Arc<Receiver>]> {
-    let recording = |receiver: &&std::sync::Arc<Receiver>| receiver.mode == Mode::Disabled;
-    if let Some(receiver) = config.receivers.iter().find(recording) {
-        bail!(
-            "{}: recording (BALANCER=Disabled) is not part of this version yet: set \
-             BALANCER to All or RoundRobin, or take the receiver out",
-            receiver.id
-        );
-    }
-    if let Some(receiver) = config.receivers.iter().find(|receiver| receiver.auto) {
-        bail!(
-            "{}: BALANCER_AUTO=Enabled needs recording, which is not part of this version yet",
-            receiver.id
-        );
-    }
+/// The receivers to serve, with those that they launch.
+fn wanted(config: &Config) -> anyhow::Result<Vec<Arc<Receiver>>> {
     if config.receivers.is_empty() {
         bail!("there is no receiver to serve");
     }
-    Ok(&config.receivers)
+    Ok(config.receivers.iter().chain(&config.launched).cloned().collect())
 }
 
 /// Every session needs a descriptor, and one more for each destination.

@@ -13,20 +13,23 @@ use socket2::Socket;
 use tracing::warn;
 
 use super::{
+    beats::Beats,
     paths::{self, Paths},
     status::{InterfaceStatus, ReceiverStatus},
 };
 use crate::{
-    config::{Protocol, Receiver, ReceiverId},
+    config::{Mode, Protocol, Receiver, ReceiverId},
     handler::Handler,
     kernel::Offload,
     net::socket::{self, Listening, listen},
+    record::Beat,
     stats::ReceiverStats,
 };
 
 /// The receivers that are served, and those that are coming to their end.
 pub struct Receivers {
     paths: Paths,
+    beats: Beats,
     running: Vec<Running>,
     ending: Vec<Handler>,
 }
@@ -69,7 +72,12 @@ impl fmt::Display for Changes {
 impl Receivers {
     /// None yet, of the balancer with this configuration file.
     pub fn new(config: &Path) -> Receivers {
-        Receivers { paths: Paths::new(config), running: Vec::new(), ending: Vec::new() }
+        Receivers {
+            paths: Paths::new(config),
+            beats: Beats::default(),
+            running: Vec::new(),
+            ending: Vec::new(),
+        }
     }
 
     /// Waits until the network has changed, and lets the kernel path follow.
@@ -120,7 +128,8 @@ impl Receivers {
         for (receiver, listening) in to_start {
             changes.started.push(receiver.id);
             let offload = self.paths.place(&receiver).await?;
-            self.running.push(start(receiver, offload, listening)?);
+            let beat = self.beats.of(receiver.id);
+            self.running.push(start(receiver, offload, beat, listening)?);
         }
         self.paths.forget_others();
         self.refresh();
@@ -166,13 +175,35 @@ impl Receivers {
         }
     }
 
-    /// Ends all handlers; each has `drain` to send what waits.
-    pub async fn stop(&mut self, drain: Duration) {
-        for running in &self.running {
-            running.handler.stop(drain).await;
+    /// Begins new intervals of recording; the receivers that do, once the files of the old ones have
+    /// their final names.
+    ///
+    /// # Errors
+    ///
+    /// A handler has ended.
+    pub async fn rotate(&self) -> anyhow::Result<Vec<String>> {
+        let mut rotated = Vec::new();
+        for running in self.running.iter().filter(|r| r.receiver.mode == Mode::Disabled) {
+            running.handler.rotate().await?;
+            rotated.push(running.receiver.id.to_string());
         }
-        let handlers = self.running.drain(..).map(|running| running.handler);
-        for handler in handlers.chain(self.ending.drain(..)) {
+        Ok(rotated)
+    }
+
+    /// Ends all handlers; each has `drain` to send what waits. Launched subreceivers end last: they
+    /// get what the others still send.
+    pub async fn stop(&mut self, drain: Duration) {
+        let (launched, others): (Vec<_>, Vec<_>) =
+            self.running.drain(..).partition(|running| running.receiver.id.parent().is_some());
+        for group in [others, launched] {
+            for running in &group {
+                running.handler.stop(drain).await;
+            }
+            for running in group {
+                running.handler.join().await;
+            }
+        }
+        for handler in self.ending.drain(..) {
             handler.join().await;
         }
     }
@@ -215,6 +246,7 @@ impl Receivers {
 fn start(
     receiver: Arc<Receiver>,
     offload: Option<Arc<Offload>>,
+    beat: Beat,
     listening: Listening,
 ) -> anyhow::Result<Running> {
     if let Some(granted) = listening.capped_buffer {
@@ -224,10 +256,10 @@ fn start(
         );
     }
     let stats = Arc::new(ReceiverStats::default());
-    stats.keep_destinations(&receiver.destinations);
+    stats.keep_destinations(receiver.outputs());
     let socket = listening.socket.try_clone()?;
     let handler =
-        Handler::start(Arc::clone(&receiver), offload, listening.socket, Arc::clone(&stats))?;
+        Handler::start(Arc::clone(&receiver), offload, beat, listening.socket, Arc::clone(&stats))?;
     Ok(Running { receiver, handler, stats, socket, address: listening.address })
 }
 

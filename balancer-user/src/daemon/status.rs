@@ -1,15 +1,15 @@
 //! What `status` tells, also as JSON. The form of the JSON is described in `docs/status.md` and
 //! `docs/status.schema.json`: fields are added, never renamed or removed.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::atomic::Ordering::Relaxed};
 
 use common::reason::Reason;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Receiver,
+    config::{Mode, Receiver, ReceiverId},
     kernel::PathStatus,
-    stats::{DestinationStats, Drops, ReceiverStats},
+    stats::{DestinationStats, Drops, ReceiverStats, RecordStats},
 };
 
 /// The daemon's state.
@@ -45,9 +45,11 @@ pub struct InterfaceStatus {
 /// State and counters of one receiver, since it was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiverStatus {
-    /// For example `FULLFLOW[0]`.
+    /// For example `FULLFLOW[0]`, or `FULLFLOW[0].1` for a subreceiver that it has launched.
     pub name: String,
-    /// `All` or `RoundRobin`.
+    /// The receiver that has launched this one (`BALANCER_AUTO`).
+    pub launched_by: Option<String>,
+    /// `All`, `RoundRobin` or `Disabled`.
     pub mode: String,
     /// Input protocol, `tcp` or `udp`.
     pub protocol: String,
@@ -75,8 +77,37 @@ pub struct ReceiverStatus {
     pub waiting_messages: u64,
     /// What was dropped, refused or closed at the input, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Its destinations, in the order of the configuration.
+    /// How recording goes, with `Disabled`.
+    pub recording: Option<RecordingStatus>,
+    /// Its destinations, in the order of the configuration; with `Disabled` those that get copies.
     pub destinations: Vec<DestinationStatus>,
+}
+
+/// How a receiver's recording goes, since it was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingStatus {
+    /// `recording`, or `failing` while the disk takes nothing.
+    pub state: String,
+    /// The directory of the dump files.
+    pub directory: String,
+    /// Number of the DPI device.
+    pub dpi_id: i64,
+    /// When the interval of now began, in seconds since 1970.
+    pub interval_start_unix_seconds: u64,
+    /// Received messages that were written.
+    pub messages: u64,
+    /// Bytes that were written, with the messages that the balancer composed.
+    pub bytes: u64,
+    /// Memory taken by what waits to be written, in bytes.
+    pub waiting_bytes: u64,
+    /// Files that are being written.
+    pub open_files: u64,
+    /// Files that have been given their final names.
+    pub finished_files: u64,
+    /// The last of them.
+    pub last_file: Option<String>,
+    /// What last went wrong.
+    pub last_error: Option<String>,
 }
 
 /// State and counters of one destination of a receiver, over all exporter sessions.
@@ -147,6 +178,7 @@ impl ReceiverStatus {
         let destinations = destinations.iter().enumerate();
         ReceiverStatus {
             name: receiver.id.to_string(),
+            launched_by: receiver.id.parent().as_ref().map(ReceiverId::to_string),
             mode: receiver.mode.to_string(),
             protocol: receiver.protocol.to_string(),
             listen: address.to_string(),
@@ -161,7 +193,28 @@ impl ReceiverStatus {
             passed_up: kernel.passed_up.iter().map(|(r, n)| (r.as_str().to_owned(), *n)).collect(),
             waiting_messages: stats.waiting.get(),
             dropped,
+            recording: (receiver.mode == Mode::Disabled)
+                .then(|| RecordingStatus::of(receiver, &stats.record)),
             destinations: destinations.map(|(i, d)| DestinationStatus::of(d, sent(i))).collect(),
+        }
+    }
+}
+
+impl RecordingStatus {
+    fn of(receiver: &Receiver, stats: &RecordStats) -> RecordingStatus {
+        let failing = stats.failing.load(Relaxed) > 0;
+        RecordingStatus {
+            state: if failing { "failing" } else { "recording" }.to_owned(),
+            directory: receiver.record.dir.display().to_string(),
+            dpi_id: receiver.record.dpi_id,
+            interval_start_unix_seconds: stats.interval_start.load(Relaxed),
+            messages: stats.messages.get(),
+            bytes: stats.bytes.get(),
+            waiting_bytes: stats.waiting_bytes.load(Relaxed),
+            open_files: stats.open.get(),
+            finished_files: stats.files.get(),
+            last_file: stats.last_file().map(|path| path.display().to_string()),
+            last_error: stats.last_error(),
         }
     }
 }

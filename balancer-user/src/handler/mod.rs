@@ -5,6 +5,7 @@
 
 mod backlog;
 mod connection;
+mod recording;
 mod relay;
 mod shared;
 mod thread;

@@ -15,7 +15,12 @@ use tracing::{info, warn};
 
 use super::relay::{Pending, Relay};
 use crate::{
-    config::Receiver, kernel::Offload, net::mmsg, rate_limit::RateLimit, session::Delivery,
+    config::Receiver,
+    kernel::Offload,
+    net::mmsg,
+    rate_limit::RateLimit,
+    record::{Beat, Recorder},
+    session::Delivery,
     stats::ReceiverStats,
 };
 
@@ -29,6 +34,10 @@ pub struct Shared {
     pub receiver: RefCell<Arc<Receiver>>,
     /// Its place in the kernel path, if it has one.
     pub offload: RefCell<Option<Arc<Offload>>>,
+    /// The recorder of dump files, if it records.
+    pub recorder: RefCell<Option<Rc<Recorder>>>,
+    /// Whose rotation of dump files it takes part in.
+    pub beat: Beat,
     /// The receiver's counters.
     pub stats: Arc<ReceiverStats>,
     /// Buffers that are used for one batch at a time.
@@ -59,12 +68,15 @@ impl Shared {
     pub fn new(
         receiver: Arc<Receiver>,
         offload: Option<Arc<Offload>>,
+        beat: Beat,
         stats: Arc<ReceiverStats>,
         stopping: watch::Receiver<bool>,
     ) -> Shared {
         Shared {
             receiver: RefCell::new(receiver),
             offload: RefCell::new(offload),
+            recorder: RefCell::default(),
+            beat,
             stats,
             scratch: RefCell::default(),
             stopping,

@@ -13,12 +13,13 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{relay::Relay, shared::Shared};
+use super::{recording, relay::Relay, shared::Shared};
 use crate::{
     config::{Protocol, Receiver},
     input,
     kernel::Offload,
     net::affinity,
+    record::Beat,
     stats::ReceiverStats,
 };
 
@@ -37,6 +38,7 @@ enum Command {
     NetworkChanged,
     Suspend(oneshot::Sender<()>),
     Reconfigure(Arc<Receiver>, Option<Arc<Offload>>, oneshot::Sender<()>),
+    Rotate(oneshot::Sender<()>),
     Stop { drain: Duration, deaf: oneshot::Sender<()> },
 }
 
@@ -45,6 +47,7 @@ impl Handler {
     pub fn start(
         receiver: Arc<Receiver>,
         offload: Option<Arc<Offload>>,
+        beat: Beat,
         socket: Socket,
         stats: Arc<ReceiverStats>,
     ) -> anyhow::Result<Handler> {
@@ -53,7 +56,7 @@ impl Handler {
         let thread = thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
-                if let Err(error) = run(receiver, offload, socket, stats, inbox) {
+                if let Err(error) = run(receiver, offload, beat, socket, stats, inbox) {
                     tracing::error!("the handler {name} has failed: {error:#}");
                 }
             })
@@ -74,6 +77,12 @@ impl Handler {
         offload: Option<Arc<Offload>>,
     ) -> anyhow::Result<()> {
         self.command(|done| Command::Reconfigure(receiver, offload, done)).await
+    }
+
+    /// Begins a new interval of recording now; comes back when the files of the old one have their
+    /// final names. A receiver that does not record has none.
+    pub async fn rotate(&self) -> anyhow::Result<()> {
+        self.command(Command::Rotate).await
     }
 
     /// Lets the handler know that routes may have changed.
@@ -117,13 +126,14 @@ impl Handler {
 fn run(
     receiver: Arc<Receiver>,
     offload: Option<Arc<Offload>>,
+    beat: Beat,
     socket: Socket,
     stats: Arc<ReceiverStats>,
     inbox: mpsc::Receiver<Command>,
 ) -> anyhow::Result<()> {
     pin(&receiver);
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(receiver, offload, socket, stats, inbox))
+    LocalSet::new().block_on(&runtime, serve(receiver, offload, beat, socket, stats, inbox))
 }
 
 fn pin(receiver: &Receiver) {
@@ -139,13 +149,15 @@ fn pin(receiver: &Receiver) {
 async fn serve(
     receiver: Arc<Receiver>,
     offload: Option<Arc<Offload>>,
+    beat: Beat,
     socket: Socket,
     stats: Arc<ReceiverStats>,
     mut inbox: mpsc::Receiver<Command>,
 ) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let protocol = receiver.protocol;
-    let shared = Rc::new(Shared::new(receiver, offload, stats, stopping));
+    let shared = Rc::new(Shared::new(Arc::clone(&receiver), offload, beat, stats, stopping));
+    recording::follow(&shared, &receiver).context("can't start the threads that record")?;
     let input = listen(&shared, protocol, socket)?;
     let (drain, deaf) = loop {
         match inbox.recv().await {
@@ -159,9 +171,10 @@ async fn serve(
                 let _ = done.send(());
             }
             Some(Command::Reconfigure(receiver, offload, done)) => {
-                reconfigure(&shared, receiver, offload);
+                reconfigure(&shared, receiver, offload)?;
                 let _ = done.send(());
             }
+            Some(Command::Rotate(done)) => recording::rotate(&shared, done),
             Some(Command::Stop { drain, deaf }) => break (drain, deaf),
             None => return Ok(()),
         }
@@ -194,29 +207,38 @@ fn suspend(shared: &Rc<Shared>) {
     }
 }
 
-fn reconfigure(shared: &Rc<Shared>, receiver: Arc<Receiver>, offload: Option<Arc<Offload>>) {
+fn reconfigure(
+    shared: &Rc<Shared>,
+    receiver: Arc<Receiver>,
+    offload: Option<Arc<Offload>>,
+) -> anyhow::Result<()> {
     *shared.offload.borrow_mut() = offload;
     if shared.receiver().cpus != receiver.cpus {
         pin(&receiver);
     }
     *shared.receiver.borrow_mut() = Arc::clone(&receiver);
+    recording::follow(shared, &receiver).context("can't start the threads that record")?;
     for relay in shared.relays() {
         Relay::reconfigure(&relay, &receiver);
         relay.borrow_mut().follow_offload();
     }
-    shared.stats.keep_destinations(&receiver.destinations);
+    shared.stats.keep_destinations(receiver.outputs());
+    Ok(())
 }
 
 /// Waits until the sessions have ended and sent what they had, or for the time limit.
 async fn drained(shared: &Rc<Shared>, deadline: Instant) {
     // TCP sessions see the stop, read what is there, and end.
     tokio::task::yield_now().await;
-    while Instant::now() < deadline && shared.has_sessions() {
+    while Instant::now() < deadline && (!recording::is_complete(shared) || shared.has_sessions()) {
         sleep(DRAIN_POLL).await;
     }
+    let receiver = shared.receiver().id;
     let waiting: u64 = shared.relays().iter().map(|relay| relay.borrow().waiting()).sum();
     if waiting > 0 {
-        let receiver = shared.receiver().id;
         warn!(%receiver, waiting, "messages could not be delivered before the end");
+    }
+    if !recording::is_complete(shared) {
+        warn!(%receiver, "the end does not wait for all dump files to be finished and announced");
     }
 }

@@ -61,6 +61,9 @@ fn admit(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr) {
 /// Serves one exporter to its end.
 async fn receive(shared: Rc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let relay = Relay::open(&shared, peer);
+    if let Ok(local) = stream.local_addr() {
+        relay.borrow_mut().set_local(SocketAddr::new(local.ip().to_canonical(), local.port()));
+    }
     let mut exporter = Exporter { shared, stream, relay, rest: Vec::new(), rest_since: None };
     let how = exporter.run().await;
     exporter.relay.borrow_mut().end(how);
@@ -90,9 +93,6 @@ impl Exporter {
     async fn run(&mut self) -> &'static str {
         let mut stopping = self.shared.stopping.clone();
         loop {
-            if !self.wait_for_space().await {
-                return self.finish();
-            }
             let deadline = self.rest_since.map(|since| since + MESSAGE_TIMEOUT);
             tokio::select! {
                 biased;
@@ -102,6 +102,10 @@ impl Exporter {
                     self.report(Reason::IdleTimeout, "");
                     return "timed out";
                 }
+            }
+            // Asked last: what other exporters have brought meanwhile counts as well.
+            if !self.wait_for_space().await {
+                return self.finish();
             }
             let read = self.read();
             if self.relay.borrow().has_waiting() {
@@ -267,6 +271,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, Environment},
+        record::Beat,
         stats::ReceiverStats,
     };
 
@@ -274,7 +279,13 @@ mod tests {
         let text = "IPFIX_FULLFLOW_BALANCER=All\nIPFIX_FULLFLOW_BALANCER_SUB=127.0.0.1/9";
         let checked = Config::parse(Path::new("test"), text, &Environment::default()).unwrap();
         let receiver = Arc::clone(&checked.config.receivers[0]);
-        Rc::new(Shared::new(receiver, None, Arc::new(ReceiverStats::default()), stopping))
+        Rc::new(Shared::new(
+            receiver,
+            None,
+            Beat::default(),
+            Arc::new(ReceiverStats::default()),
+            stopping,
+        ))
     }
 
     /// With the clock paused, time passes at once when nothing else can happen.

@@ -13,6 +13,8 @@ use common::{
 use super::{
     Targets, bit,
     compose::Composer,
+    details::SessionDetails,
+    flows::FlowCount,
     options::OptionsRecords,
     templates::{Change, Templates},
 };
@@ -32,6 +34,8 @@ pub struct Domain {
     pub unsynced: Targets,
     /// Sequence number of the exporter's next message, where no flow data leaves it open.
     pub next: Option<u32>,
+    /// Counts data records, where that is asked for.
+    pub flows: FlowCount,
     refreshed: Instant,
     messages_since: u32,
 }
@@ -86,6 +90,7 @@ impl Domain {
             outgoing: vec![0; destinations],
             unsynced: 0,
             next: None,
+            flows: FlowCount::default(),
             refreshed: now,
             messages_since: 0,
         }
@@ -168,21 +173,30 @@ impl Domain {
     /// Every live template, then the latest options records, as messages of at most `limit` bytes;
     /// and how many records these are. `number` says for that count what number the first message
     /// has. `templates` are the domain's, or those of an earlier time: of the options then go only
-    /// those whose template is still the same.
+    /// those whose template is still the same. Of both, the `details` are the first.
     pub fn state(
         &self,
         templates: &Templates,
+        details: Option<&SessionDetails>,
         like: &Header,
         number: impl FnOnce(u32) -> u32,
         limit: usize,
     ) -> (Vec<Bytes>, u32) {
         let unchanged = |id| templates.get(id) == self.templates.get(id);
         let options: Vec<_> = self.options.iter().filter(|(id, _)| unchanged(*id)).collect();
-        let records = u32::try_from(options.len()).unwrap_or(u32::MAX);
+        let details = details.map(|details| (details, templates.unused_id()));
+        let records = options.len() + usize::from(details.is_some());
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
         let like = Header { domain: self.id, ..*like };
         let mut composer = Composer::new(&like, number(records), limit);
+        if let Some((details, id)) = details {
+            composer.template(Kind::Options.set_id(), &details.template(id));
+        }
         for (kind, _, record) in templates.iter() {
             composer.template(kind.set_id(), record);
+        }
+        if let Some((details, id)) = details {
+            composer.data(id, &details.record());
         }
         for (id, record) in options {
             composer.data(id, record);

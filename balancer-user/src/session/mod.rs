@@ -3,7 +3,9 @@
 //! a message into [`Delivery`]s.
 
 mod compose;
+mod details;
 mod domain;
+mod flows;
 mod options;
 mod router;
 #[cfg(test)]
@@ -11,6 +13,7 @@ mod router_tests;
 mod split;
 mod templates;
 
+pub use details::SessionDetails;
 pub use domain::Before;
 pub use router::{Delivery, Outlook, Payload, Refusal, Router, Shape, Steering};
 

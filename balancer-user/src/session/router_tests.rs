@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use common::message::{HEADER_LEN, Header, Sets};
 
 use super::{
-    Delivery, Outlook, Payload, Refusal, Router, Shape, Targets, all_targets, each_target,
+    Delivery, Outlook, Payload, Refusal, Router, SessionDetails, Shape, Targets, all_targets,
+    each_target,
 };
 use crate::config::{Mode, Protocol};
 
@@ -43,8 +44,8 @@ impl Bench {
         let shape = Shape {
             mode,
             input,
-            output,
-            destinations,
+            outputs: vec![output; destinations],
+            counts: false,
             template_seconds: 600,
             template_messages: 5000,
         };
@@ -53,8 +54,20 @@ impl Bench {
             up: all_targets(destinations),
             queued: false,
             now: Instant::now(),
-            got: vec![Vec::new(); destinations],
+            // With Disabled one more, the dump file.
+            got: vec![Vec::new(); destinations + usize::from(mode == Mode::Disabled)],
         }
+    }
+
+    /// A new dump file; the one before.
+    fn begin_file(&mut self) -> Vec<Vec<u8>> {
+        self.router.begin_file(SessionDetails {
+            exporter: "192.0.2.1:4000".parse().unwrap(),
+            collector: "192.0.2.2:1500".parse().unwrap(),
+            protocol: Protocol::Tcp,
+            dpi_id: 7,
+        });
+        self.got.last_mut().map(std::mem::take).unwrap()
     }
 
     fn tcp(mode: Mode, destinations: usize) -> Bench {
@@ -297,7 +310,7 @@ fn a_reload_keeps_numbers_and_brings_new_destinations_up_to_date() {
     bench.send(0, &[TEMPLATE]);
     bench.send(0, &[&data(3)]); // to 0
     bench.send(3, &[&data(4)]); // to 1, credited when the next comes
-    let shape = Shape { destinations: 3, ..bench.router.shape().clone() };
+    let shape = Shape { outputs: vec![Protocol::Tcp; 3], ..bench.router.shape().clone() };
     // a new destination, then the old second, then the old first
     bench.router.reconfigure(shape, &[None, Some(1), Some(0)]);
     bench.up = 0b111;
@@ -331,4 +344,57 @@ fn domains_and_templates_are_bounded() {
     });
     let kept = usize::from(refused.unwrap() - 256);
     assert!(kept * fields.len() <= super::MAX_TEMPLATE_BYTES, "{kept}");
+}
+
+#[test]
+fn a_dump_file_opens_with_the_session_then_templates_and_options_then_messages_as_they_came() {
+    let mut bench = Bench::tcp(Mode::Disabled, 0);
+    bench.begin_file();
+    let sent = [
+        message(0, &[TEMPLATE, OPTIONS_TEMPLATE]),
+        message(0, &[OPTIONS, &data(3)]),
+        message(5, &[&data(1)]),
+        message(6, &[&data(2)]),
+    ];
+    for message in &sent[..2] {
+        bench.try_send(message).unwrap();
+    }
+    let first = bench.begin_file();
+    assert_eq!(first[1..], sent[..2]);
+    assert!(first[0].ends_with(&[0, 0, 0, 7]));
+    for message in &sent[2..] {
+        bench.try_send(message).unwrap();
+    }
+    let second = bench.begin_file();
+    assert_eq!(second[1..], sent[2..]);
+    let sets: Vec<_> = Sets::of(&second[0]).map(|set| set.unwrap().id).collect();
+    assert_eq!(sets, [3, 2, 3, 65_535, 257]);
+    // The session and two options records, numbered to end where the exporter goes on.
+    assert_eq!(Header::read(&second[0]).unwrap().sequence, 2);
+}
+
+#[test]
+fn a_file_gets_no_withdrawal_that_the_exporter_did_not_send() {
+    let mut bench = Bench::new(Mode::Disabled, Protocol::Udp, Protocol::Tcp, 1);
+    bench.begin_file();
+    bench.send(0, &[TEMPLATE]);
+    bench.send(0, &[REDEFINED]);
+    assert_eq!(bench.set_ids(1), [vec![3, 65_535], vec![2], vec![2]]);
+    assert_eq!(bench.set_ids(0), [[2], [2], [2]]);
+}
+
+#[test]
+fn copies_of_what_is_recorded_go_out_each_by_its_own_protocol() {
+    let mut bench = Bench::tcp(Mode::Disabled, 2);
+    let outputs = vec![Protocol::Udp, Protocol::Tcp];
+    let shape = Shape { outputs, ..bench.router.shape().clone() };
+    bench.router.reconfigure(shape, &[None, None, None]);
+    bench.router.set_limit(0, 60);
+    bench.begin_file();
+    bench.send(0, &[TEMPLATE]);
+    let large = message(0, &[&data(20)]);
+    bench.try_send(&large).unwrap();
+    assert!(bench.got[0].len() == 3 && bench.got[0].iter().all(|message| message.len() <= 60));
+    assert_eq!(bench.got[1].last(), Some(&large));
+    assert_eq!(bench.got[2].last(), Some(&large));
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use common::template::{Kind, TemplateRecord};
+use common::{
+    message::MIN_DATA_SET,
+    template::{Kind, TemplateRecord},
+};
 
 /// What one template costs beside its own bytes: map entry, reference counts.
 const OVERHEAD: usize = 64;
@@ -92,6 +95,12 @@ impl Templates {
     #[inline]
     pub fn is_options(&self, id: u16) -> bool {
         !self.options.is_empty() && self.options.binary_search(&id).is_ok()
+    }
+
+    /// An id that no live template has, far from those that exporters begin with.
+    pub fn unused_id(&self) -> u16 {
+        let mut ids = (MIN_DATA_SET..=u16::MAX).rev();
+        ids.find(|id| !self.by_id.contains_key(id)).unwrap_or(u16::MAX)
     }
 
     /// The live template of this id.

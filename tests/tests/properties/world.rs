@@ -62,8 +62,8 @@ impl World {
         let shape = Shape {
             mode: setting.mode,
             input: setting.input,
-            output: setting.output,
-            destinations: setting.destinations,
+            outputs: vec![setting.output; setting.destinations],
+            counts: false,
             template_seconds: 600,
             template_messages: setting.refresh,
         };

@@ -159,8 +159,8 @@ fn shape(world: &World, destinations: usize) -> Shape {
     Shape {
         mode: world.mode,
         input: Protocol::Udp,
-        output: Protocol::Udp,
-        destinations,
+        outputs: vec![Protocol::Udp; destinations],
+        counts: false,
         template_seconds: 600,
         template_messages: 5000,
     }

@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::MAX_DESTINATIONS;
+use super::{MAX_COPIES, MAX_DESTINATIONS};
 use crate::config::{Reason, names::Switch, nearest::nearest};
 
 /// Highest CPU number: the kernel's own limit on the largest machines.
@@ -49,7 +49,7 @@ impl fmt::Display for Kind {
             Self::Command => f.write_str("a command line"),
             Self::Copies => write!(
                 f,
-                "ip/port/proto, ip/port/proto (at most {MAX_DESTINATIONS}; a bare number means none)"
+                "ip/port/proto, ip/port/proto (at most {MAX_COPIES}; a bare number means none)"
             ),
             Self::Cpus => f.write_str("CPUs as for taskset -c, such as 61 or 2,3 or 4-7"),
             Self::Destinations => write!(f, "ip/port, ip/port (at most {MAX_DESTINATIONS})"),

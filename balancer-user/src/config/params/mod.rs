@@ -23,6 +23,9 @@ pub const MAX_INDEX: u32 = 999;
 /// Most destinations of one receiver.
 pub const MAX_DESTINATIONS: usize = 64;
 
+/// Most copies of what is recorded: the dump file is one more target.
+pub const MAX_COPIES: usize = MAX_DESTINATIONS - 1;
+
 // Names that checks across parameters have to ask for.
 pub(super) const ACCEL: &str = "ACCEL";
 pub(super) const BALANCER: &str = "BALANCER";
@@ -212,6 +215,7 @@ impl Draft {
             keep_days: 0,
             keep_mb: 0,
             zstd: false,
+            empty: false,
             hup_pidfile: None,
             command: None,
         };

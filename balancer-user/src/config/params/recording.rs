@@ -16,7 +16,8 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Number { min: 0, max: 525_600, unit: "whole minutes" },
         preset: Preset::Stream(|stream| Some(stream.rotate_minutes.to_string())),
         applies: Applies::Record,
-        about: "A new dump file is begun after this time, aligned to the clock; 0 = not by time. \
+        about: "A new dump file is begun after this time, aligned to the clock (UTC); 0 = not by \
+                time. The Clickstream receiver with the index of a Fullflow rotates with that. \
                 Clickstream must not rotate more often than the Fullflow with the same index.",
         example: "10",
         read: |kind, text, draft| {
@@ -43,7 +44,8 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Number { min: 0, max: 1_000_000_000_000, unit: "records" },
         preset: Preset::Value("0"),
         applies: Applies::Record,
-        about: "A new dump file is begun after so many flow (data) records, too; 0 = off.",
+        about: "New dump files are begun after so many flow (data) records of the receiver, too; \
+                0 = off.",
         example: "1000000",
         read: |kind, text, draft| kind.number(text).map(|v| draft.receiver.record.max_records = v),
         show: |draft| draft.receiver.record.max_records.to_string(),
@@ -74,7 +76,8 @@ pub(super) const PARAMS: &[Param] = &[
         preset: Preset::Value("-1"),
         applies: Applies::Record,
         about: "Number of the DPI device, noted in every dump file and its name; -1 = the \
-                receiver's position in its stream's list, from 0.",
+                receiver's position in its stream's list, from 0, or a launched subreceiver's in \
+                BALANCER_SUB.",
         example: "7",
         read: |kind, text, draft| kind.number(text).map(|v| draft.receiver.record.dpi_id = v),
         show: |draft| draft.receiver.record.dpi_id.to_string(),
@@ -85,7 +88,7 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Path,
         preset: Preset::Value("/var/fast_ipfix_balancer/dump"),
         applies: Applies::Record,
-        about: "Where dump files are written.",
+        about: "Where dump files are written; created if it is not there.",
         example: "/data/dump",
         read: |_, text, draft| path(text).map(|v| draft.receiver.record.dir = v),
         show: |draft| draft.receiver.record.dir.display().to_string(),
@@ -96,7 +99,7 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Number { min: 0, max: 36_500, unit: "days" },
         preset: Preset::Value("0"),
         applies: Applies::Record,
-        about: "Older dump files are deleted; 0 = kept for ever.",
+        about: "Older dump files of the receiver are deleted; 0 = kept for ever.",
         example: "30",
         read: |kind, text, draft| kind.number(text).map(|v| draft.receiver.record.keep_days = v),
         show: |draft| draft.receiver.record.keep_days.to_string(),
@@ -107,7 +110,7 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Number { min: 0, max: 1_000_000_000, unit: "MB" },
         preset: Preset::Value("0"),
         applies: Applies::Record,
-        about: "When dump files take more, the oldest are deleted; 0 = no limit.",
+        about: "When the receiver's dump files take more, the oldest are deleted; 0 = no limit.",
         example: "500000",
         read: |kind, text, draft| kind.number(text).map(|v| draft.receiver.record.keep_mb = v),
         show: |draft| draft.receiver.record.keep_mb.to_string(),
@@ -121,7 +124,19 @@ pub(super) const PARAMS: &[Param] = &[
         about: "Compress finished dump files with zstd.",
         example: "on",
         read: |kind, text, draft| kind.switch(text).map(|v| draft.receiver.record.zstd = v),
-        show: |draft| if draft.receiver.record.zstd { Switch::On } else { Switch::Off }.to_string(),
+        show: |draft| on_off(draft.receiver.record.zstd),
+    },
+    Param {
+        name: "DUMP_EMPTY",
+        aliases: &[],
+        kind: Kind::Choice(Switch::NAMES),
+        preset: Preset::Value("off"),
+        applies: Applies::Record,
+        about: "Write a dump file of templates and options alone for a session that had nothing to \
+                say in an interval.",
+        example: "on",
+        read: |kind, text, draft| kind.switch(text).map(|v| draft.receiver.record.empty = v),
+        show: |draft| on_off(draft.receiver.record.empty),
     },
     Param {
         name: "ROTATE_HUP_PIDFILE",
@@ -129,7 +144,8 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Path,
         preset: Preset::Nothing("nobody"),
         applies: Applies::Record,
-        about: "The process in this pid file is sent HUP at every rotation.",
+        about: "The process in this pid file is sent HUP at every rotation, when its files have \
+                their names.",
         example: "/run/loader.pid",
         read: |_, text, draft| {
             let file = if text.is_empty() { None } else { Some(path(text)?) };
@@ -147,7 +163,8 @@ pub(super) const PARAMS: &[Param] = &[
         kind: Kind::Command,
         preset: Preset::Nothing("none"),
         applies: Applies::Record,
-        about: "This command is run at every rotation.",
+        about: "This command line is run by the shell for every finished dump file, with the file's \
+                name as its last argument.",
         example: "/usr/local/bin/load-dumps",
         read: |_, text, draft| {
             draft.receiver.record.command = (!text.is_empty()).then(|| text.to_owned());
@@ -156,3 +173,7 @@ pub(super) const PARAMS: &[Param] = &[
         show: |draft| draft.receiver.record.command.clone().unwrap_or_default(),
     },
 ];
+
+fn on_off(on: bool) -> String {
+    if on { Switch::On } else { Switch::Off }.to_string()
+}

@@ -19,7 +19,7 @@ fn docs_are_up_to_date() {
 #[test]
 fn every_default_and_example_can_be_read() {
     for stream in Stream::ALL {
-        let id = crate::config::ReceiverId { stream, index: 0 };
+        let id = crate::config::ReceiverId { stream, index: 0, subreceiver: None };
         for param in params::all() {
             let mut draft = Draft::new(id);
             for text in
@@ -37,8 +37,11 @@ fn every_default_and_example_can_be_read() {
 #[test]
 fn shown_values_read_back() {
     for param in params::all() {
-        let mut draft =
-            Draft::new(crate::config::ReceiverId { stream: Stream::Fullflow, index: 0 });
+        let mut draft = Draft::new(crate::config::ReceiverId {
+            stream: Stream::Fullflow,
+            index: 0,
+            subreceiver: None,
+        });
         (param.read)(&param.kind, param.example, &mut draft).unwrap();
         let shown = (param.show)(&draft);
         let mut again = Draft::new(draft.receiver.id);

@@ -190,6 +190,14 @@ fn destinations() {
 }
 
 #[test]
+fn the_dump_file_takes_the_place_of_one_copy() {
+    let copies: Vec<String> = (1..=64).map(|i| format!("10.0.1.{i}/1/tcp")).collect();
+    let text = |copies: &[String]| format!("IPFIX_FULLFLOW_EXPORT[0]={}", copies.join(","));
+    assert_eq!(receiver(&text(&copies[..63])).record.copies.len(), MAX_COPIES);
+    assert!(faults(&text(&copies))[0].contains(": 64 destinations are too many"));
+}
+
+#[test]
 fn required_parameters() {
     check_table(&[
         (

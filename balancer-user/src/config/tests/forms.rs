@@ -111,6 +111,7 @@ fn defaults_are_the_documented_ones() {
         keep_days: 0,
         keep_mb: 0,
         zstd: false,
+        empty: false,
         hup_pidfile: None,
         command: None,
     };

@@ -5,6 +5,7 @@ mod docs;
 mod faults;
 mod files;
 mod forms;
+mod launched;
 mod notes;
 mod random;
 

@@ -18,6 +18,8 @@ const STALLED: Duration = Duration::from_secs(1);
 const HOLD_FROM: usize = MAX_QUEUE_BYTES / 4 * 3;
 /// ... until one of them is as short as this.
 const HOLD_BELOW: usize = MAX_QUEUE_BYTES / 2;
+/// How often it is looked whether the writer of the dump file has caught up.
+const WRITER_POLL: Duration = Duration::from_millis(20);
 /// RoundRobin: what one read may bring beyond the bound of the waiting messages before the oldest
 /// are dropped. An exporter that can be held back is held back before that.
 const BACKLOG_SLACK: usize = 1 << 20;
@@ -37,16 +39,21 @@ impl Relay {
     /// Whether the exporter may be read. A slow destination never holds it back while another one
     /// takes messages; only where all queues are long, TCP's own flow control is used until the
     /// fastest destination has caught up, as long as one of them moves at all, or for ever with
-    /// `SPOOL_FULL=hold`.
+    /// `SPOOL_FULL=hold`. Where it is recorded the dump file must have room, and nothing else.
     pub fn hold(&mut self) -> Hold {
         if self.is_settling() {
             return Hold::UntilSpaceOr(self.opened + SETTLE);
         }
         let policy = self.shared.receiver.borrow().spool.full;
+        if self.file_is_behind() {
+            return Hold::UntilSpaceOr(Instant::now() + WRITER_POLL);
+        }
         self.holding = match (self.mode, policy) {
             (Mode::RoundRobin, _) => self.backlog.bytes() >= MAX_QUEUE_BYTES,
             (_, SpoolFull::Hold) => self.outlets.iter().any(Outlet::is_full),
-            (_, SpoolFull::DropOldest) => {
+            // The dump file keeps up, so that a copy must not delay it.
+            (Mode::Disabled, SpoolFull::DropOldest) => false,
+            (Mode::All, SpoolFull::DropOldest) => {
                 // Room is left above the mark, so that destinations of equal speed that do not
                 // reach it at the same moment lose nothing; and a good deal is sent before more
                 // is read, so that all of them have room again.
@@ -117,7 +124,7 @@ impl Relay {
         let scratch = &mut *scratch;
         while let Some(mut message) = self.backlog.pop() {
             let outlook = self.outlook(Instant::now());
-            match self.router.route(&mut message, &outlook, &mut scratch.deliveries) {
+            match self.route(&mut message, &outlook, &mut scratch.deliveries) {
                 Ok(()) => {}
                 Err(Refusal::NoDestination) => {
                     self.backlog.put_back(message);
@@ -130,12 +137,13 @@ impl Relay {
             self.shared.stats.waiting.subtract(1);
             let (range, mut pending) = (0..message.len(), Vec::new());
             for delivery in scratch.deliveries.drain(..) {
-                self.plan(delivery, &range, &mut pending);
+                self.plan(delivery, &message, &range, &mut pending);
             }
             self.dispatch(&message.freeze(), pending.into_iter());
             self.flush(&mut scratch.sender, 0);
         }
         if self.ended && self.backlog.is_empty() {
+            self.end_file();
             // Outlets that waited for the backlog may be finished now.
             self.outlets.iter().for_each(|outlet| outlet.wake.notify_one());
         }

@@ -65,14 +65,14 @@ impl Relay {
         let must_wait = !self.backlog.is_empty() || self.is_settling();
         let routed = match must_wait {
             true => Err(Refusal::NoDestination),
-            false => self.router.route(message, outlook, &mut scratch.deliveries),
+            false => self.route(message, outlook, &mut scratch.deliveries),
         };
         match routed {
             Ok(()) => {
                 self.malformed_row = 0;
                 let range = start..start + message.len();
                 for delivery in scratch.deliveries.drain(..) {
-                    self.plan(delivery, &range, &mut scratch.pending);
+                    self.plan(delivery, message, &range, &mut scratch.pending);
                 }
                 Ok(())
             }
@@ -84,6 +84,17 @@ impl Relay {
         }
     }
 
+    /// Routes one message, into the dump file of the interval it belongs to.
+    pub(super) fn route(
+        &mut self,
+        message: &mut [u8],
+        outlook: &Outlook,
+        deliveries: &mut Vec<Delivery>,
+    ) -> Result<(), Refusal> {
+        self.turn_file(message);
+        self.router.route(message, outlook, deliveries)
+    }
+
     pub(super) fn refuse(&mut self, reason: Reason) -> Reason {
         self.shared.report(reason, 1, self.peer, "The message was dropped.");
         // A message beyond a limit is well formed.
@@ -91,12 +102,18 @@ impl Relay {
         if self.malformed_row >= MAX_MALFORMED_ROW { Reason::MalformedRow } else { reason }
     }
 
+    /// Has the file take its part of a delivery at once, and plans the rest for the batch's end.
     pub(super) fn plan(
-        &self,
-        delivery: Delivery,
+        &mut self,
+        mut delivery: Delivery,
+        message: &[u8],
         range: &Range<usize>,
         pending: &mut Vec<Pending>,
     ) {
+        self.record(&mut delivery, message);
+        if delivery.to == 0 {
+            return;
+        }
         let content = match delivery.payload {
             Payload::Whole => Content::Buffer(range.clone()),
             Payload::Composed(message) => Content::Composed(message),
@@ -150,7 +167,7 @@ impl Relay {
         let mode = self.mode;
         let Some(outlet) = self.outlets.get_mut(target) else { return };
         // In RoundRobin the router has been told who is full when the batch began.
-        if mode == Mode::All && outlet.is_full() {
+        if mode != Mode::RoundRobin && outlet.is_full() {
             let lost = entry.control.then_some(entry.domain);
             self.drop_for(bit(target), Reason::QueueFull, entry.messages, lost);
         } else {
@@ -175,8 +192,11 @@ impl Relay {
         }
     }
 
-    /// Sends what the queues hold, as far as the sockets take it.
+    /// Sends what the queues hold, as far as the sockets take it, and hands over what is recorded.
     pub fn flush(&mut self, sender: &mut mmsg::Sender, buffer: usize) {
+        if let Some(file) = &mut self.file {
+            file.flush();
+        }
         for outlet in &mut self.outlets {
             outlet.flush(sender);
             outlet.queue_mut().settle(buffer);

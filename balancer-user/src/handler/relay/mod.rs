@@ -4,8 +4,14 @@ mod flow;
 mod intake;
 mod links;
 mod offload;
+mod recording;
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 pub use flow::Hold;
 pub use intake::Pending;
@@ -18,6 +24,7 @@ use crate::{
     config::{Destination, Mode, Protocol, Receiver},
     kernel,
     output::{Outlet, OutletId},
+    record::SessionFile,
     session::{Router, Shape},
 };
 
@@ -38,7 +45,11 @@ pub struct Relay {
     pub space: Rc<Notify>,
     shared: Rc<Shared>,
     number: usize,
+    /// Our end of the session.
+    local: SocketAddr,
     router: Router,
+    /// Where it is recorded, if it is.
+    file: Option<SessionFile>,
     outlets: Vec<Outlet>,
     /// Outlets that the configuration has no more: they send what they have.
     leaving: Vec<Outlet>,
@@ -70,6 +81,11 @@ impl Relay {
             space: Rc::default(),
             shared: Rc::clone(shared),
             number: shared.next_session(),
+            local: SocketAddr::new(
+                receiver.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                receiver.port,
+            ),
+            file: None,
             router: Router::new(shape(&receiver), shared.next_session()),
             outlets: Vec::new(),
             leaving: Vec::new(),
@@ -87,7 +103,8 @@ impl Relay {
         }));
         shared.enter(&relay);
         shared.log_session(peer, "began");
-        for destination in &receiver.destinations {
+        relay.borrow_mut().follow_recorder();
+        for destination in receiver.outputs() {
             let outlet = relay.borrow_mut().new_outlet(destination);
             Relay::start(&relay, outlet);
         }
@@ -130,7 +147,7 @@ impl Relay {
         let mut old: Vec<Option<Outlet>> = this.outlets.drain(..).map(Some).collect();
         let mut kept = Vec::new();
         let mut new = Vec::new();
-        for destination in &receiver.destinations {
+        for destination in receiver.outputs() {
             let same = |outlet: &Option<Outlet>| {
                 !mode_changed && outlet.as_ref().is_some_and(|o| o.destination == *destination)
             };
@@ -146,10 +163,15 @@ impl Relay {
                 }
             }
         }
-        this.router.reconfigure(shape(receiver), &kept);
+        let all_new = kept.iter().all(Option::is_none);
+        let shape = shape(receiver);
+        if shape.file().is_some() {
+            kept.push(this.router.shape().file());
+        }
+        this.router.reconfigure(shape, &kept);
+        this.follow_recorder();
         (this.mode, this.runs) = (receiver.mode, can_merge(receiver));
         this.settles = must_settle(receiver);
-        let all_new = kept.iter().all(Option::is_none);
         if all_new {
             this.opened = Instant::now();
         }
@@ -189,6 +211,7 @@ impl Relay {
         // What the kernel path has of the session it keeps: it goes on until the next daemon comes.
         self.kernel = None;
         self.shared.log_session(self.peer, how);
+        self.end_file();
         self.close_outlets();
         if self.outlets.is_empty() && self.leaving.is_empty() {
             self.shared.leave(self.number);
@@ -216,24 +239,24 @@ fn shape(receiver: &Receiver) -> Shape {
     Shape {
         mode: receiver.mode,
         input: receiver.protocol,
-        output: output_protocol(receiver),
-        destinations: receiver.destinations.len(),
+        outputs: receiver.outputs().iter().map(|output| output.protocol).collect(),
+        counts: receiver.mode == Mode::Disabled && receiver.record.max_records > 0,
         template_seconds: receiver.template_seconds,
         template_messages: receiver.template_messages,
     }
 }
 
 fn must_settle(receiver: &Receiver) -> bool {
-    receiver.mode == Mode::RoundRobin || output_protocol(receiver) == Protocol::Udp
+    receiver.mode == Mode::RoundRobin || sends_over(receiver, Protocol::Udp)
 }
 
-fn output_protocol(receiver: &Receiver) -> Protocol {
-    receiver.destinations.first().map_or(Protocol::Tcp, |destination| destination.protocol)
-}
-
-/// Runs of messages leave as one where nothing but bytes goes out: All, over TCP.
+/// Runs of messages leave as one where nothing but bytes goes out, over TCP.
 fn can_merge(receiver: &Receiver) -> bool {
-    receiver.mode == Mode::All
+    receiver.mode != Mode::RoundRobin
         && receiver.protocol == Protocol::Tcp
-        && output_protocol(receiver) == Protocol::Tcp
+        && !sends_over(receiver, Protocol::Udp)
+}
+
+fn sends_over(receiver: &Receiver, protocol: Protocol) -> bool {
+    receiver.outputs().iter().any(|output| output.protocol == protocol)
 }

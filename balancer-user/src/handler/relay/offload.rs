@@ -23,6 +23,9 @@ impl Relay {
 
     /// Makes the session's state ours, and takes note of a datagram that is about to be taken apart.
     pub fn came_up(&mut self, local: Option<IpAddr>, datagram: &[u8]) {
+        if let Some(local) = local {
+            self.local.set_ip(local.to_canonical());
+        }
         if self.kernel.is_none() {
             self.enter_kernel_path();
         }

@@ -1,46 +1,28 @@
 //! From a message to the destinations that get it: SPEC section 3, without input or output.
 
 mod routing;
+mod shape;
 
 use std::{collections::HashMap, time::Instant};
 
 use bytes::Bytes;
 use common::{
     maps::{OPTIONS_WORDS, options_bit},
-    message::{Header, Malformed},
+    message::{Header, Malformed, VERSION},
     reason::Reason,
     sequence::{self, Sequence},
     turn,
 };
 
 use routing::Routing;
+pub use shape::Shape;
 
 use super::{
-    MAX_DOMAINS, MAX_TEMPLATE_BYTES, Targets, all_targets, bit,
+    MAX_DOMAINS, MAX_TEMPLATE_BYTES, SessionDetails, Targets, all_targets, bit,
     domain::{Before, Domain, Learned, examine},
     templates::Templates,
 };
 use crate::config::{Mode, Protocol};
-
-/// What a UDP destination is sent before the MTU of its route is known: what Ethernet carries.
-const UNKNOWN_ROUTE_LIMIT: usize = 1452;
-
-/// What the router has to know of a receiver's configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// `All` or `RoundRobin`.
-    pub mode: Mode,
-    /// How messages come in.
-    pub input: Protocol,
-    /// How they go out.
-    pub output: Protocol,
-    /// How many destinations there are, 64 at most.
-    pub destinations: usize,
-    /// `TEMPLATE_SECONDS`: templates are repeated this often on UDP outputs fed by TCP.
-    pub template_seconds: u32,
-    /// `TEMPLATE_MESSAGES`: likewise after so many messages of a domain.
-    pub template_messages: u32,
-}
 
 /// The state of the destinations when a message is routed.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +98,11 @@ impl From<Malformed> for Refusal {
 #[derive(Debug)]
 pub struct Router {
     shape: Shape,
+    /// The destinations over TCP, and those over UDP.
+    tcp: Targets,
+    udp: Targets,
+    /// What the dump file begins with, until that has been written.
+    opening: Option<SessionDetails>,
     limits: Vec<usize>,
     domains: Vec<Domain>,
     index: HashMap<u32, usize>,
@@ -131,9 +118,12 @@ pub struct Router {
 impl Router {
     /// A session whose first turn is `start`'s, modulo the number of destinations.
     pub fn new(shape: Shape, start: usize) -> Router {
-        let destinations = shape.destinations.max(1);
+        let destinations = shape.outputs.len().max(1);
         Router {
-            limits: vec![first_limit(shape.output); shape.destinations],
+            limits: shape.first_limits(),
+            tcp: shape.over(Protocol::Tcp),
+            udp: shape.over(Protocol::Udp),
+            opening: None,
             shape,
             domains: Vec::new(),
             index: HashMap::new(),
@@ -193,9 +183,44 @@ impl Router {
         };
         match routing.router.shape.mode {
             Mode::RoundRobin => routing.balance(message, turn),
-            _ => routing.replicate(message),
+            Mode::All | Mode::Disabled => routing.replicate(message),
+        }
+        if self.shape.counts
+            && let Some(domain) = self.domains.get_mut(place)
+        {
+            domain.flows.came(&header, message, &domain.templates);
         }
         Ok(())
+    }
+
+    /// A new dump file begins: everything live goes first, as to a destination that has connected,
+    /// and ahead of that what names the session.
+    pub fn begin_file(&mut self, details: SessionDetails) {
+        if let Some(file) = self.shape.file() {
+            self.opening = Some(details);
+            self.reconnected(file, &[]);
+        }
+    }
+
+    /// What a dump file begins with, alone: everything live, in messages of now.
+    pub fn live(&self, details: &SessionDetails, export_time: u32) -> Vec<u8> {
+        let like = Header { version: VERSION, length: 0, export_time, sequence: 0, domain: 0 };
+        // A session that has said nothing at all has details.
+        let nothing = [Domain::new(0, 0, 0, Instant::now())];
+        let domains = if self.domains.is_empty() { &nothing[..] } else { &self.domains };
+        let mut first = Some(details);
+        let state = |domain: &Domain| {
+            domain.state(&domain.templates, first.take(), &like, |_| 0, usize::MAX).0
+        };
+        domains.iter().flat_map(state).flatten().collect()
+    }
+
+    /// Data records that have become known since the last call: those of the messages before
+    /// `message`, which is about to be routed.
+    pub fn count(&mut self, message: &[u8]) -> u64 {
+        let Some(header) = Header::read(message).filter(|_| self.shape.counts) else { return 0 };
+        let domain = self.place(header.domain).and_then(|place| self.domains.get_mut(place));
+        domain.map_or(0, |domain| domain.flows.before(header.sequence))
     }
 
     /// A delivery with templates or options was lost on its way to `target`.
@@ -231,11 +256,11 @@ impl Router {
             return (Vec::new(), 0);
         };
         let templates = before.map_or(&domain.templates, |before| &before.templates);
-        if mode == Mode::All {
+        if mode != Mode::RoundRobin {
             let number = |records| head.sequence.wrapping_sub(records);
-            return (domain.state(templates, head, number, limit).0, 0);
+            return (domain.state(templates, None, head, number, limit).0, 0);
         }
-        let (messages, records) = domain.state(templates, head, |_| head.sequence, limit);
+        let (messages, records) = domain.state(templates, None, head, |_| head.sequence, limit);
         if let Some(number) = domain.outgoing.get_mut(target) {
             *number = number.wrapping_add(records);
         }
@@ -245,11 +270,11 @@ impl Router {
     /// Changes the destinations: `kept[new]` is the old number of the new list's entry, `None` for
     /// one that was not there.
     pub fn reconfigure(&mut self, shape: Shape, kept: &[Option<usize>]) {
-        self.limits = kept
-            .iter()
-            .map(|old| old.and_then(|old| self.limits.get(old).copied()))
-            .map(|limit| limit.unwrap_or(first_limit(shape.output)))
-            .collect();
+        let known = |old: &Option<usize>| old.and_then(|old| self.limits.get(old).copied());
+        let first = shape.first_limits().into_iter();
+        self.limits =
+            kept.iter().zip(first).map(|(old, first)| known(old).unwrap_or(first)).collect();
+        (self.tcp, self.udp) = (shape.over(Protocol::Tcp), shape.over(Protocol::Udp));
         let mode_changed = shape.mode != self.shape.mode;
         for domain in &mut self.domains {
             domain.rearrange(kept);
@@ -258,7 +283,7 @@ impl Router {
                 domain.line.holder = sequence::GONE;
             }
         }
-        self.cursor = self.cursor.checked_rem(shape.destinations.max(1)).unwrap_or(0);
+        self.cursor = self.cursor.checked_rem(shape.outputs.len().max(1)).unwrap_or(0);
         self.shape = shape;
     }
 
@@ -286,7 +311,7 @@ impl Router {
         states: impl Iterator<Item = (u32, Sequence, [u32; N])>,
     ) {
         let turn = usize::try_from(turn).unwrap_or(0);
-        self.cursor = turn.checked_rem(self.shape.destinations).unwrap_or(0);
+        self.cursor = turn.checked_rem(self.shape.outputs.len()).unwrap_or(0);
         for (id, line, outgoing) in states {
             let place = match self.index.get(&id) {
                 Some(place) => *place,
@@ -344,19 +369,20 @@ impl Router {
     fn insert_domain(&mut self, id: u32, sequence: u32, now: Instant) -> usize {
         let place = self.domains.len();
         self.index.insert(id, place);
-        self.domains.push(Domain::new(id, self.shape.destinations, sequence, now));
+        self.domains.push(Domain::new(id, self.shape.targets(), sequence, now));
         place
     }
 
     /// The next destination of `available` in turn, from the cursor on and around.
     fn next_turn(&self, available: Targets) -> Option<usize> {
-        let available = available & all_targets(self.shape.destinations);
+        let available = available & all_targets(self.shape.outputs.len());
         let turn = u32::try_from(self.cursor).unwrap_or(u32::MAX);
         turn::next(available, turn).and_then(|target| usize::try_from(target).ok())
     }
 
-    fn datagrams_can_lose_templates(&self) -> bool {
-        self.shape.input == Protocol::Tcp && self.shape.output == Protocol::Udp
+    /// Destinations that may lose templates that the exporter does not repeat.
+    fn can_lose_templates(&self) -> Targets {
+        if self.shape.input == Protocol::Tcp { self.udp } else { 0 }
     }
 }
 
@@ -369,11 +395,4 @@ fn options_bits(templates: &Templates) -> [u64; OPTIONS_WORDS] {
         }
     }
     bits
-}
-
-fn first_limit(output: Protocol) -> usize {
-    match output {
-        Protocol::Tcp => usize::MAX,
-        Protocol::Udp => UNKNOWN_ROUTE_LIMIT,
-    }
 }

@@ -33,9 +33,9 @@ pub(super) struct Routing<'a> {
 }
 
 impl Routing<'_> {
-    /// `All`: every destination gets the message as it is.
+    /// `All`, `Disabled`: every target gets the message as it is.
     pub(super) fn replicate(&mut self, message: &[u8]) {
-        let everyone = all_targets(self.router.shape.destinations);
+        let everyone = all_targets(self.router.shape.targets());
         self.refresh();
         self.sync(everyone);
         self.learn(message);
@@ -52,7 +52,7 @@ impl Routing<'_> {
         let sequence = self.header.sequence;
         self.with_domain(|domain| domain.line.credit(&mut domain.outgoing, sequence));
         let copies = match self.contents.is_control() {
-            true => self.outlook.reachable & all_targets(self.router.shape.destinations),
+            true => self.outlook.reachable & all_targets(self.router.shape.targets()),
             false => 0,
         };
         self.refresh();
@@ -66,7 +66,7 @@ impl Routing<'_> {
         let next = sequence.wrapping_add(self.learned.options_records);
         let flow = self.contents.flow;
         self.with_domain(|domain| domain.next = (!flow).then_some(next));
-        self.miss(all_targets(self.router.shape.destinations) & !(copies | turn.map_or(0, bit)));
+        self.miss(all_targets(self.router.shape.targets()) & !(copies | turn.map_or(0, bit)));
     }
 
     /// The whole message to `target`; what everyone needs of it to `others`.
@@ -85,7 +85,7 @@ impl Routing<'_> {
         // A message without records leaves the turn where it was.
         if self.contents.flow {
             let after = target + 1;
-            self.router.cursor = if after < self.router.shape.destinations { after } else { 0 };
+            self.router.cursor = if after < self.router.shape.outputs.len() { after } else { 0 };
         }
     }
 
@@ -144,21 +144,28 @@ impl Routing<'_> {
     }
 
     fn refresh(&mut self) {
-        if !self.router.datagrams_can_lose_templates() {
+        let targets = self.router.can_lose_templates();
+        if targets == 0 {
             return;
         }
         let shape = &self.router.shape;
         let (seconds, messages) = (shape.template_seconds, shape.template_messages);
-        let (everyone, now) = (all_targets(shape.destinations), self.outlook.now);
+        let now = self.outlook.now;
         self.with_domain(|domain| {
             if domain.refresh_due(seconds, messages, now) {
-                domain.unsynced |= everyone;
+                domain.unsynced |= targets;
             }
         });
     }
 
     /// Brings those of `targets` up to date that missed something.
     fn sync(&mut self, targets: Targets) {
+        if self.router.opening.is_some()
+            && let Some(file) = self.router.shape.file()
+        {
+            // A new domain lacks nothing, but for what a file opens with.
+            self.with_domain(|domain| domain.unsynced |= bit(file));
+        }
         let missing = self.with_domain(|domain| domain.unsynced & targets).unwrap_or_default();
         for target in each_target(missing) {
             self.sync_domain(self.place, target, Some(self.header.sequence));
@@ -178,16 +185,19 @@ impl Routing<'_> {
     fn sync_domain(&mut self, place: usize, target: usize, next: Option<u32>) {
         let limit = self.limit(target);
         let mode = self.router.shape.mode;
+        let is_file = self.router.shape.file() == Some(target);
         let Some(domain) = self.router.domains.get_mut(place) else { return };
         let Some(next) = next else { return };
         domain.unsynced &= !bit(target);
         let outgoing = domain.outgoing.get(target).copied().unwrap_or_default();
         let number = |records| match mode {
             // The number of the exporter's next message is given: what is repeated goes before.
-            Mode::All => next.wrapping_sub(records),
-            _ => outgoing,
+            Mode::All | Mode::Disabled => next.wrapping_sub(records),
+            Mode::RoundRobin => outgoing,
         };
-        let (messages, records) = domain.state(&domain.templates, &self.header, number, limit);
+        let opening = self.router.opening.take_if(|_| is_file);
+        let (messages, records) =
+            domain.state(&domain.templates, opening.as_ref(), &self.header, number, limit);
         if let Some(number) = domain.outgoing.get_mut(target) {
             *number = number.wrapping_add(records);
         }
@@ -207,17 +217,14 @@ impl Routing<'_> {
     /// Over TCP a live template can't be redefined without a withdrawal (RFC 7011 section 8.1),
     /// over UDP it can (section 8.4): the withdrawal that a UDP exporter did not send.
     fn withdraw_replaced(&mut self, targets: Targets) {
-        let shape = &self.router.shape;
-        if self.learned.replaced.is_empty()
-            || (shape.input, shape.output) != (Protocol::Udp, Protocol::Tcp)
-        {
+        if self.learned.replaced.is_empty() || self.router.shape.input == Protocol::Tcp {
             return;
         }
         let replaced = std::mem::take(&mut self.learned.replaced);
-        for target in each_target(targets) {
+        for target in each_target(targets & self.router.tcp) {
             let number = match self.router.shape.mode {
-                Mode::All => self.header.sequence,
-                _ => self.outgoing(target),
+                Mode::All | Mode::Disabled => self.header.sequence,
+                Mode::RoundRobin => self.outgoing(target),
             };
             let mut composer = Composer::new(&self.header, number, self.limit(target));
             for (kind, id) in &replaced {
@@ -279,10 +286,8 @@ impl Routing<'_> {
 
     fn by_size(&self, targets: Targets, len: usize) -> (Targets, Targets) {
         let too_small = |target: &usize| self.limit(*target) < len;
-        let oversize = match self.router.shape.output {
-            Protocol::Tcp => 0,
-            Protocol::Udp => each_target(targets).filter(too_small).fold(0, |set, t| set | bit(t)),
-        };
+        let datagrams = each_target(targets & self.router.udp);
+        let oversize = datagrams.filter(too_small).fold(0, |set, t| set | bit(t));
         (targets & !oversize, oversize)
     }
 
