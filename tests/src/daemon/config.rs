@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::collector::{Collector, Protocol};
 
-/// What a receiver does with a message.
+/// How a receiver balances messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Every destination gets it.
@@ -28,7 +29,8 @@ impl fmt::Display for Mode {
 pub struct Receiver {
     stream: &'static str,
     index: usize,
-    mode: Mode,
+    /// None: it records.
+    mode: Option<Mode>,
     protocol: Protocol,
     listen: SocketAddr,
     destination_protocol: Protocol,
@@ -39,10 +41,19 @@ pub struct Receiver {
 impl Receiver {
     /// `FULLFLOW[0]`, listening on `listen`.
     pub fn new(mode: Mode, protocol: Protocol, listen: SocketAddr) -> Self {
+        Self { mode: Some(mode), ..Self::listening(protocol, listen) }
+    }
+
+    /// `FULLFLOW[0]`, which records into `directory`.
+    pub fn recording(protocol: Protocol, listen: SocketAddr, directory: &Path) -> Self {
+        Self::listening(protocol, listen).set("DUMP_DIR", directory.display())
+    }
+
+    fn listening(protocol: Protocol, listen: SocketAddr) -> Self {
         Self {
             stream: "FULLFLOW",
             index: 0,
-            mode,
+            mode: None,
             protocol,
             listen,
             destination_protocol: Protocol::Tcp,
@@ -72,6 +83,13 @@ impl Receiver {
         self.destinations(protocol, &addresses)
     }
 
+    /// Copies of what is recorded to these collectors, each by its own protocol.
+    pub fn copies_to(self, collectors: &[Collector]) -> Self {
+        let copy = |c: &Collector| format!("{}/{}", destination(&c.address()), c.protocol());
+        let copies: Vec<_> = collectors.iter().map(copy).collect();
+        self.set("DUMP_INSERT_PROCESSES", copies.join(", "))
+    }
+
     /// Sets another parameter, given without stream and index: `set("ACCEL", "off")`.
     pub fn set(mut self, parameter: &str, value: impl fmt::Display) -> Self {
         self.extra.push((parameter.to_owned(), value.to_string()));
@@ -99,10 +117,15 @@ impl Receiver {
             ("PORT_TYPE".to_owned(), self.protocol.to_string()),
             ("PORT".to_owned(), self.listen.port().to_string()),
             ("BIND".to_owned(), self.listen.ip().to_string()),
-            ("BALANCER".to_owned(), self.mode.to_string()),
-            ("BALANCER_SUB".to_owned(), destinations.join(", ")),
-            ("BALANCER_SUB_PROTO".to_owned(), self.destination_protocol.to_string()),
         ];
+        match self.mode {
+            None => lines.push(("BALANCER".to_owned(), "Disabled".to_owned())),
+            Some(mode) => lines.extend([
+                ("BALANCER".to_owned(), mode.to_string()),
+                ("BALANCER_SUB".to_owned(), destinations.join(", ")),
+                ("BALANCER_SUB_PROTO".to_owned(), self.destination_protocol.to_string()),
+            ]),
+        }
         lines.extend(self.extra.iter().cloned());
         lines
     }

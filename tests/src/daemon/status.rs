@@ -80,6 +80,21 @@ impl ReceiverStatus {
         sum(&self.0, "dropped")
     }
 
+    /// The receiver that has launched this one; empty when nobody has.
+    pub fn launched_by(&self) -> String {
+        text(&self.0, "launched_by")
+    }
+
+    /// A counter of its recording: `finished_files`, for example.
+    pub fn recorded(&self, counter: &str) -> u64 {
+        self.0.get("recording").map_or(0, |recording| number(recording, counter))
+    }
+
+    /// A text of its recording: `state`, for example.
+    pub fn recording(&self, field: &str) -> String {
+        self.0.get("recording").map_or(String::new(), |recording| text(recording, field))
+    }
+
     /// The destinations in the configuration's order.
     pub fn destinations(&self) -> Vec<DestinationStatus> {
         let list = self.0.get("destinations").and_then(Value::as_array);

@@ -16,7 +16,7 @@ const TEST_PACKAGES: &[Package] = &[
     ("ethtool", "settings of network interfaces in tests"),
     ("g++", "builds the fuzzing engine"),
     ("iproute2", "network namespaces and addresses in tests"),
-    ("libfixbuf-tools", "ipfixDump: a collector for TCP"),
+    ("libfixbuf-tools", "ipfixDump: a collector for TCP, and a reader of dump files"),
     ("nfdump", "nfcapd: a collector for UDP"),
     ("pmacct", "nfacctd: a collector for UDP"),
     ("python3-ipfix", "a collector for TCP"),
