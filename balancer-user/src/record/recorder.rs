@@ -44,7 +44,7 @@ pub const MAX_UNANNOUNCED: usize = 1024;
 /// Exporters with files of one interval: more begin a new one.
 const MAX_NAMED: usize = 1 << 16;
 /// Buffers that are kept for use.
-const MAX_SPARE: usize = 16;
+const MAX_SPARE: usize = 128;
 /// The longest sleep until the end of an interval: a clock that is set is noticed after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,7 +20,7 @@ use super::{context::Context, file::PartFile, finisher};
 /// What waiting bytes cost beside themselves.
 pub const JOB_COST: u64 = 128;
 /// Buffers of this size are worth being used again.
-const SPARE: std::ops::RangeInclusive<usize> = 64 << 10..=4 << 20;
+const SPARE: RangeInclusive<usize> = 32 << 10..=256 << 10;
 
 /// Something to do, in order. Files go by the number that the recorder gave them.
 #[derive(Debug)]
