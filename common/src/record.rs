@@ -45,16 +45,14 @@ impl<'a> DataRecords<'a> {
     }
 
     fn cut(&self) -> Result<DataRecord<'a>, BadRecord> {
-        let (mut len, mut scope_len) = (0, 0);
+        let (mut rest, mut scope_len) = (self.rest, 0);
         for (index, field) in self.fields.clone().enumerate() {
-            len += match field.length {
-                VARIABLE => variable_len(self.rest, len)?,
-                fixed => usize::from(fixed),
-            };
+            (_, rest) = split_value(field.length, rest).ok_or(BadRecord::Overrun)?;
             if index < usize::from(self.scope_count) {
-                scope_len = len;
+                scope_len = self.rest.len() - rest.len();
             }
         }
+        let len = self.rest.len() - rest.len();
         let bytes = self.rest.get(..len).ok_or(BadRecord::Overrun)?;
         Ok(DataRecord { bytes, scope: bytes.get(..scope_len).unwrap_or_default() })
     }
@@ -87,13 +85,16 @@ fn shortest_record(fields: Fields<'_>) -> usize {
     fields.map(|field| if field.length == VARIABLE { 1 } else { usize::from(field.length) }).sum()
 }
 
-/// Bytes of the variable-length field at `offset`, its length prefix included.
-fn variable_len(bytes: &[u8], offset: usize) -> Result<usize, BadRecord> {
-    let field = bytes.get(offset..).ok_or(BadRecord::Overrun)?;
-    match *field {
-        [LONG_LENGTH, high, low, ..] => Ok(3 + usize::from(u16::from_be_bytes([high, low]))),
-        [LONG_LENGTH, ..] | [] => Err(BadRecord::Overrun),
-        [short, ..] => Ok(1 + usize::from(short)),
+/// The value that `bytes` start with, without its length prefix, and what follows; `length` is
+/// that of the template. `None` where the value goes beyond.
+pub fn split_value(length: u16, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    match (length, bytes) {
+        (VARIABLE, [LONG_LENGTH, high, low, rest @ ..]) => {
+            rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))
+        }
+        (VARIABLE, [LONG_LENGTH, ..] | []) => None,
+        (VARIABLE, [short, rest @ ..]) => rest.split_at_checked(usize::from(*short)),
+        (fixed, bytes) => bytes.split_at_checked(usize::from(fixed)),
     }
 }
 
@@ -134,6 +135,18 @@ mod tests {
     fn fields_of_no_length_cannot_be_counted() {
         let empty = [1, 0, 0, 1, 0, 1, 0, 0];
         assert_eq!(cut(&empty, Kind::Data, &[1, 2]), [Err(BadRecord::Empty)]);
+    }
+
+    #[test]
+    fn values_are_split_off_without_their_prefix() {
+        let bytes = [1, 2, 2, 8, 9, 255, 0, 1, 7];
+        let (value, rest) = split_value(2, &bytes).unwrap();
+        assert_eq!(value, [1, 2]);
+        let (value, rest) = split_value(VARIABLE, rest).unwrap();
+        assert_eq!(value, [8, 9]);
+        assert_eq!(split_value(VARIABLE, rest), Some((&[7][..], &[][..])));
+        assert_eq!(split_value(VARIABLE, &[]), None);
+        assert_eq!(split_value(1, &[]), None);
     }
 
     #[test]

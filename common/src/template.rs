@@ -116,6 +116,21 @@ pub struct Field {
     pub enterprise: u32,
 }
 
+impl Field {
+    /// Reads the field specifier that `bytes` start with; what follows it.
+    pub fn read(bytes: &[u8]) -> Option<(Field, &[u8])> {
+        let (&[e0, e1, l0, l1], mut rest) = bytes.split_first_chunk()?;
+        let element = u16::from_be_bytes([e0, e1]);
+        let mut enterprise = 0;
+        if element & ENTERPRISE_BIT != 0 {
+            let (&number, after) = rest.split_first_chunk()?;
+            (enterprise, rest) = (u32::from_be_bytes(number), after);
+        }
+        let element = element & !ENTERPRISE_BIT;
+        Some((Field { element, length: u16::from_be_bytes([l0, l1]), enterprise }, rest))
+    }
+}
+
 /// The field specifiers of a template, in order.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
@@ -126,19 +141,9 @@ impl Iterator for Fields<'_> {
     type Item = Field;
 
     fn next(&mut self) -> Option<Field> {
-        let (&[e0, e1, l0, l1], mut rest) = self.rest.split_first_chunk()?;
-        let element = u16::from_be_bytes([e0, e1]);
-        let mut enterprise = 0;
-        if element & ENTERPRISE_BIT != 0 {
-            let (&number, after) = rest.split_first_chunk()?;
-            (enterprise, rest) = (u32::from_be_bytes(number), after);
-        }
+        let (field, rest) = Field::read(self.rest)?;
         self.rest = rest;
-        Some(Field {
-            element: element & !ENTERPRISE_BIT,
-            length: u16::from_be_bytes([l0, l1]),
-            enterprise,
-        })
+        Some(field)
     }
 }
 
