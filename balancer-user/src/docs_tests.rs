@@ -14,6 +14,7 @@ use crate::{
     },
     handler::MAX_SESSIONS,
     input::tcp::MESSAGE_TIMEOUT,
+    inspect,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
     record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
     session::{MAX_DOMAINS, MAX_OPTIONS_BYTES, MAX_TEMPLATE_BYTES},
@@ -67,6 +68,13 @@ fn what_recording_does_when_something_goes_wrong_is_documented() {
     ] {
         assert!(text.contains(&number), "docs/recording.md lacks: {number}");
     }
+}
+
+#[test]
+fn inspect_spells_out_as_many_faults_as_its_page_says() {
+    let text = one_line(&document("inspect.md"));
+    let said = format!("the first {} are spelled out", inspect::MAX_FAULTS);
+    assert!(text.contains(&said), "docs/inspect.md lacks: {said}");
 }
 
 /// One of everything.

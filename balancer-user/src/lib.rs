@@ -10,6 +10,7 @@ pub mod daemon;
 mod docs_tests;
 pub mod handler;
 pub mod input;
+pub mod inspect;
 #[cfg_attr(not(feature = "kernel"), path = "kernel_off.rs")]
 pub mod kernel;
 pub mod net;

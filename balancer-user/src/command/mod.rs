@@ -1,6 +1,7 @@
 //! The subcommands of `ipfix-balancer`, each with its exit code.
 
 mod client;
+mod inspect;
 mod load;
 
 use std::{
@@ -32,17 +33,29 @@ const EXAMPLES: &str = "Examples:
   ipfix-balancer check --config ./my.env     what the file says, and all that is wrong with it
   ipfix-balancer run                         the daemon, in the foreground
   ipfix-balancer status --json               its state and counters
+  ipfix-balancer inspect dump.ipfix          what is in a dump file, an IPFIX File or a capture
   ipfix-balancer reload                      apply an edited file; exporters stay connected
   ipfix-balancer rotate                      begin new dump files now
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 IPFIX_BALANCER_LOG sets the log level: error, warn, info (default), debug.";
 
+const INSPECT_EXAMPLES: &str = "Examples:
+  ipfix-balancer inspect dump/*.ipfix.zst --summary
+  ipfix-balancer inspect --format json dump.ipfix | jq -c 'select(.template == 256) | .fields'
+  tcpdump -i eth0 -w - port 1500 | ipfix-balancer inspect -";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check the configuration and show what it comes to; touches nothing.
     #[command(after_help = "Example:\n  ipfix-balancer check --config ./my.env")]
     Check,
+    /// Show what is in dump files, IPFIX Files and captures.
+    ///
+    /// Records go to standard output, what is wrong with a file to standard error. A broken message
+    /// is left out, and reading goes on with the next; the exit code is 1 then.
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(inspect::Inspect),
     /// Apply the edited configuration file without a restart.
     ///
     /// A faulty file changes nothing. Receivers and destinations that stay keep their connections.
@@ -90,6 +103,7 @@ const EXIT_CONFIGURATION: u8 = 2;
 pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Check => check(&cli.config),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Reload => client::reload(&cli.config),
         Command::Load => load::load(&cli.config),
         Command::Rotate => client::rotate(&cli.config),
