@@ -45,12 +45,22 @@ fn udp_payload(frame: &[u8]) -> Option<&[u8]> {
 /// A capture that holds each of `payloads` as one UDP datagram to `port` (IPv6, one second
 /// apart), from source port `port + 1`.
 pub fn from_udp_payloads(payloads: &[Vec<u8>], port: u16) -> Result<Vec<u8>> {
+    let packets =
+        payloads.iter().map(|payload| ipv6_udp(payload, port)).collect::<Result<Vec<_>>>();
+    from_packets(LINK_RAW_IP, &packets?)
+}
+
+/// A capture of Ethernet frames, one second apart.
+pub fn from_frames(frames: &[Vec<u8>]) -> Result<Vec<u8>> {
+    from_packets(LINK_ETHERNET, frames)
+}
+
+fn from_packets(link: u32, packets: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut file = Vec::new();
-    for word in [MAGIC, 0x0004_0002, 0, 0, 262_144, LINK_RAW_IP] {
+    for word in [MAGIC, 0x0004_0002, 0, 0, 262_144, link] {
         file.extend(word.to_le_bytes());
     }
-    for (second, payload) in (1_u32..).zip(payloads) {
-        let packet = ipv6_udp(payload, port)?;
+    for (second, packet) in (1_u32..).zip(packets) {
         let length = u32::try_from(packet.len())?;
         for word in [second, 0, length, length] {
             file.extend(word.to_le_bytes());

@@ -5,9 +5,10 @@
 //! | [`Nfcapd`] (UDP) | nfdump | flows, packets, octets, sequence errors; sets without a template it drops in silence |
 //! | [`Nfacctd`] (UDP) | pmacct | flows, packets, octets; complaints in its log |
 //! | [`PythonCollector`] (TCP) | python3-ipfix | records, sets without a template; refuses messages without sets |
-//! | [`ipfix_dump`] (a TCP stream as file) | libfixbuf-tools | records, templates, complaints |
+//! | [`ipfix_dump`], [`ipfix_dump_records`] (a TCP stream as file) | libfixbuf-tools | records with names and values, templates, complaints |
 //! | [`bpf_map`] | bpftool | what is in a pinned map |
 //! | [`tshark`] (any messages) | tshark | records, sets without a template |
+//! | [`to_pcapng`] (a capture) | wireshark-common | nothing: it converts |
 //!
 //! A tool that is not there is an error that says how to get it, never a reason to skip a test.
 
@@ -24,11 +25,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub use bpftool::bpf_map;
-pub use fixbuf::{Dump, ipfix_dump};
+pub use fixbuf::{Dump, DumpedField, ipfix_dump, ipfix_dump_records};
 pub use nfdump::Nfcapd;
 pub use pmacct::Nfacctd;
 pub use python::{PythonCollector, PythonSession};
-pub use wireshark::{Dissection, tshark};
+pub use wireshark::{Dissection, to_pcapng, tshark};
 
 /// What a flow collector has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

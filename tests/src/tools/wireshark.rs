@@ -1,5 +1,6 @@
-//! `tshark` of Wireshark.
+//! `tshark` and `editcap` of Wireshark.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -38,6 +39,14 @@ pub fn tshark(messages: &[Vec<u8>]) -> Result<Dissection> {
     let outcome = outcome(command.arg(&file))?;
     ensure!(outcome.code == 0, "tshark: {}", outcome.stderr);
     Ok(count(&outcome.stdout))
+}
+
+/// Has `editcap` write the capture `from` anew, as pcapng.
+pub fn to_pcapng(from: &Path, to: &Path) -> Result<()> {
+    let mut command = Command::new(program("editcap", "wireshark-common")?);
+    let outcome = outcome(command.args(["-F", "pcapng"]).args([from, to]))?;
+    ensure!(outcome.code == 0, "editcap: {}", outcome.stderr);
+    Ok(())
 }
 
 fn count(text: &str) -> Dissection {
