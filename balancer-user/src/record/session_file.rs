@@ -57,9 +57,13 @@ impl SessionFile {
         self.current = Some(Current::default());
     }
 
-    /// Writes a file of `messages` that the balancer has composed, for the interval that is over.
+    /// Writes a file of `messages` that the balancer has composed, for the interval that is over; none
+    /// while too much waits for the disk.
     pub fn write_silent(&mut self, messages: Vec<u8>) {
         self.interval = self.recorder.interval().saturating_sub(1);
+        if self.recorder.is_full() {
+            return;
+        }
         let file = self.recorder.create_belated(self.exporter);
         self.recorder.append(file, messages, 0);
         self.recorder.finish(file);
