@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the balancer: against a plain relay on loopback, and its kernel path against programs
+    /// Measure the balancer: against other programs on loopback, and its kernel path against programs
     /// that do nothing but forward
     Bench(bench::Args),
     /// A part of a measurement
@@ -45,7 +45,7 @@ enum Command {
     Launch(process::LaunchArgs),
     /// Install what builds and tests need (Debian packages, bpf-linker, cargo-fuzz); quick when all
     /// is there
-    Setup,
+    Setup(setup::Args),
     /// Run every check: setup, format, lints, build, tests, documentation, fuzz smoke
     Test(test::Args),
 }
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf => ebpf::build(),
         Command::Demo(args) => demo::run(&args),
         Command::Launch(args) => process::launch(&args),
-        Command::Setup => setup::run(),
+        Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match outcome {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::Protocol;
+
 /// Time that one unit in `/proc` stands for: `USER_HZ` is 100 on every Linux of today.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -18,6 +20,27 @@ pub fn of_process(id: u32) -> Result<Duration> {
     let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u32>);
     let mut next = || fields.next().context("too few fields").and_then(|field| Ok(field?));
     Ok(TICK * (next()? + next()?))
+}
+
+/// A process, and all that it and its children have started.
+pub fn family(id: u32) -> Result<Vec<u32>> {
+    let mut parents: Vec<(u32, u32)> = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(child) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // It may have ended meanwhile.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        parents.extend(parent.and_then(|parent| parent.parse().ok()).map(|parent| (child, parent)));
+    }
+    let mut family = vec![id];
+    let mut place = 0;
+    while let Some(parent) = family.get(place).copied() {
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| child));
+        place += 1;
+    }
+    Ok(family)
 }
 
 /// CPU time that the whole machine has used so far, not idling.
@@ -47,4 +70,18 @@ pub fn udp_drops(address: SocketAddr) -> Result<u64> {
         .find(|row| row.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port)));
     let drops = row.and_then(|row| row.split_whitespace().last()).unwrap_or("0");
     Ok(drops.parse()?)
+}
+
+/// Whether anybody listens on the port of this address, where the process is.
+pub fn listens(id: u32, protocol: Protocol, address: SocketAddr) -> Result<bool> {
+    let (table, state) = match protocol {
+        Protocol::Tcp => ("tcp", "0A"),
+        Protocol::Udp => ("udp", "07"),
+    };
+    let port = format!(":{:04X}", address.port());
+    let rows = fs::read_to_string(format!("/proc/{id}/net/{table}"))?;
+    Ok(rows.lines().any(|row| {
+        let mut words = row.split_whitespace().skip(1);
+        words.next().is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some(state)
+    }))
 }

@@ -1,5 +1,5 @@
 //! The hidden exporter: sends prebuilt messages at full speed or at a steady rate, from one session
-//! or from many.
+//! or from many in turn.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -18,14 +18,21 @@ use super::page::{Count, EXPORTER, Page, Part, Phase};
 use super::{Protocol, sys};
 use crate::process;
 
-/// Messages per write on TCP: 180 kB.
-const TCP_BATCH: usize = 128;
-/// Messages per call on UDP: as many of 1400 bytes as one segmented send takes.
-const UDP_BATCH: usize = 44;
+/// Bytes per write on TCP.
+const TCP_BATCH: usize = 180_000;
+/// Bytes per call on UDP, and messages: what one segmented send takes.
+const UDP_BATCH: usize = 62_000;
+const UDP_SEGMENTS: usize = 64;
+/// The same where many sessions take turns: an exporter does not send much at once.
+const TCP_TURN: usize = 12_000;
+const UDP_TURN: usize = 1;
 /// How often templates are repeated until a UDP path is up.
 const TEMPLATE_PAUSE: Duration = Duration::from_millis(20);
-/// Messages of each session when there are many.
-const MESSAGES_PER_SESSION: usize = 20;
+/// Between two new sessions: a receiver's backlog is short, and a burst of strangers is not what is
+/// measured here.
+const SESSION_PAUSE: Duration = Duration::from_micros(200);
+/// Distance of the groups of messages at a steady rate, in nanoseconds.
+const TICK: u64 = 100_000;
 
 /// What the exporter takes.
 #[derive(clap::Args)]
@@ -45,25 +52,83 @@ pub struct Args {
     sessions: usize,
 }
 
-/// Sends until the phase says stop.
+impl Args {
+    /// Messages that a session sends at once.
+    fn batch(&self) -> usize {
+        let longest = Batch::new(1, self.sizes).first_len().max(match self.sizes {
+            Sizes::Equal(_) => 0,
+            Sizes::Varied | Sizes::Variable => 1400,
+        });
+        let many = self.sessions > 1;
+        let bytes = |bytes: usize| (bytes / longest.max(1)).max(1);
+        match self.protocol {
+            Protocol::Tcp => bytes(if many { TCP_TURN } else { TCP_BATCH }),
+            Protocol::Udp if many => UDP_TURN,
+            Protocol::Udp => bytes(UDP_BATCH).min(UDP_SEGMENTS),
+        }
+    }
+}
+
+/// Sends until the phase says stop. The sessions stay open until everything ends.
 pub fn run(args: &Args) -> Result<ExitCode> {
     process::raise_open_files()?;
     let page = Page::open(&args.page)?;
     let part = page.part(EXPORTER)?;
-    let count = if args.protocol == Protocol::Tcp { TCP_BATCH } else { UDP_BATCH };
-    let mut batch = Batch::new(count, args.sizes);
-    if args.sessions > 1 {
-        many_sessions(args, &page, part, &mut batch)?;
-    } else {
-        let mut session = Session::open(args, &batch)?;
-        introduce(&mut session, &page)?;
-        match args.rate {
-            0 => full_speed(&mut session, &page, part, &mut batch)?,
-            rate => paced(&mut session, &page, part, &mut batch, rate)?,
-        }
+    let mut batch = Batch::new(args.batch(), args.sizes);
+    let mut sessions = Sessions::open(args, &batch, part)?;
+    sessions.introduce(args.sizes, &page)?;
+    match args.rate {
+        0 => full_speed(&mut sessions, &page, part, &mut batch)?,
+        rate => paced(&mut sessions, &page, part, &mut batch, rate)?,
     }
     part.set(Count::Done, 1);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sessions that send in turn.
+struct Sessions {
+    all: Vec<Session>,
+    next: usize,
+}
+
+impl Sessions {
+    fn open(args: &Args, batch: &Batch, part: Part<'_>) -> Result<Self> {
+        let mut all = Vec::with_capacity(args.sessions);
+        for _ in 0..args.sessions {
+            let mut session = Session::open(args, batch)?;
+            session.send_template(args.sizes)?;
+            all.push(session);
+            part.add(Count::Connections, 1);
+            sleep(SESSION_PAUSE);
+        }
+        Ok(Self { all, next: 0 })
+    }
+
+    /// Sends the templates until the bench has seen them arrive.
+    fn introduce(&mut self, sizes: Sizes, page: &Page) -> Result<()> {
+        let mut last = Instant::now();
+        while page.phase() == Phase::Setup {
+            sleep(Duration::from_millis(1));
+            if last.elapsed() < TEMPLATE_PAUSE {
+                continue;
+            }
+            for session in &mut self.all {
+                if !matches!(session.wire, Wire::Tcp(_)) {
+                    session.send_template(sizes)?;
+                }
+            }
+            last = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// The next one sends the first `count` messages of the batch; how many went out.
+    fn send(&mut self, batch: &mut Batch, count: usize, stamp: u64) -> io::Result<usize> {
+        let sessions = self.all.len();
+        let session = self.all.get_mut(self.next).ok_or(io::ErrorKind::NotConnected)?;
+        self.next = (self.next + 1) % sessions;
+        session.send(batch, count, stamp)
+    }
 }
 
 /// One transport session.
@@ -91,7 +156,7 @@ impl Session {
                 let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
                 socket.connect(args.target)?;
                 let segment = i32::try_from(batch.first_len())?;
-                if args.sizes == Sizes::Equal {
+                if matches!(args.sizes, Sizes::Equal(_)) {
                     setsockopt(&socket, sockopt::UdpGsoSegment, &segment)?;
                     Wire::Segmented(socket)
                 } else {
@@ -102,14 +167,14 @@ impl Session {
         Ok(Self { wire, sequence: 0 })
     }
 
-    fn send_template(&mut self) -> io::Result<()> {
+    fn send_template(&mut self, sizes: Sizes) -> io::Result<()> {
+        let template = template(sizes);
         match &mut self.wire {
-            Wire::Tcp(stream) => stream.write_all(&template()),
-            Wire::Segmented(socket) | Wire::Single(socket) => socket.send(&template()).map(|_| ()),
+            Wire::Tcp(stream) => stream.write_all(&template),
+            Wire::Segmented(socket) | Wire::Single(socket) => socket.send(&template).map(|_| ()),
         }
     }
 
-    /// Sends the first `count` messages of the batch; how many went out.
     fn send(&mut self, batch: &mut Batch, count: usize, stamp: u64) -> io::Result<usize> {
         let bytes = batch.prepare(count, &mut self.sequence, stamp);
         match &mut self.wire {
@@ -120,38 +185,28 @@ impl Session {
     }
 }
 
-/// Sends the template until the bench has seen it arrive.
-fn introduce(session: &mut Session, page: &Page) -> Result<()> {
-    session.send_template()?;
-    let mut last = Instant::now();
-    while page.phase() == Phase::Setup {
-        sleep(Duration::from_millis(1));
-        if last.elapsed() > TEMPLATE_PAUSE && !matches!(session.wire, Wire::Tcp(_)) {
-            session.send_template()?;
-            last = Instant::now();
-        }
-    }
-    Ok(())
-}
-
-fn full_speed(session: &mut Session, page: &Page, part: Part<'_>, batch: &mut Batch) -> Result<()> {
+fn full_speed(
+    sessions: &mut Sessions,
+    page: &Page,
+    part: Part<'_>,
+    batch: &mut Batch,
+) -> Result<()> {
     while page.phase() < Phase::Stop {
-        let sent = session.send(batch, batch.len(), 0)?;
+        let sent = sessions.send(batch, batch.len(), 0)?;
         part.add(Count::Messages, u64::try_from(sent)?);
     }
     Ok(())
 }
 
-/// Sends small groups at even distances: every 0.1 ms up to 50,000 messages a second, else 1 ms.
+/// Sends small groups at even distances.
 fn paced(
-    session: &mut Session,
+    sessions: &mut Sessions,
     page: &Page,
     part: Part<'_>,
     batch: &mut Batch,
     rate: u32,
 ) -> Result<()> {
     prctl::set_timerslack(1)?;
-    let tick = if rate <= 50_000 { 100_000 } else { 1_000_000 };
     let start = now();
     let (mut next, mut sent) = (start, 0_u64);
     while page.phase() < Phase::Stop {
@@ -160,39 +215,15 @@ fn paced(
             sleep(Duration::from_nanos(next - time));
             continue;
         }
-        next += tick;
+        next += TICK;
         let due = (time - start).saturating_mul(u64::from(rate)) / 1_000_000_000;
         while sent < due {
             let count = usize::try_from(due - sent)?.min(batch.len());
             let stamp = if page.phase() == Phase::Stamp { now() } else { 0 };
-            let went = u64::try_from(session.send(batch, count, stamp)?)?;
+            let went = u64::try_from(sessions.send(batch, count, stamp)?)?;
             part.add(Count::Messages, went);
             sent += u64::try_from(count)?;
         }
-    }
-    Ok(())
-}
-
-/// Opens every session, sends a little on each, and keeps them open until told to stop.
-fn many_sessions(args: &Args, page: &Page, part: Part<'_>, batch: &mut Batch) -> Result<()> {
-    let mut sessions = Vec::with_capacity(args.sessions);
-    for _ in 0..args.sessions {
-        let mut session = Session::open(args, batch)?;
-        session.send_template()?;
-        sessions.push(session);
-        part.add(Count::Connections, 1);
-        // A receiver's backlog is short, and a burst of strangers is not what is measured here.
-        sleep(Duration::from_micros(200));
-    }
-    for _ in 0..MESSAGES_PER_SESSION {
-        for session in &mut sessions {
-            part.add(Count::Messages, u64::try_from(session.send(batch, 1, 0)?)?);
-        }
-        sleep(Duration::from_millis(20));
-    }
-    part.set(Count::Done, 1);
-    while page.phase() < Phase::Stop {
-        sleep(Duration::from_millis(5));
     }
     Ok(())
 }

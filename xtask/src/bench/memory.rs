@@ -1,12 +1,16 @@
 //! The balancer's resident memory with many exporter sessions.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::case::Memory;
 use super::page::Phase;
-use super::rig::{Load, Rig, Side};
+use super::rig::{Load, Rig, pause};
+use super::side::Side;
 use super::{Plan, cpu};
+
+/// Messages per second of all sessions together.
+const RATE: u32 = 20_000;
 
 /// Memory after every session has sent something, all of them still open.
 #[derive(Clone, Debug, Serialize)]
@@ -18,15 +22,17 @@ pub struct CaseResult {
     pub most_mib: f64,
 }
 
-/// Opens the sessions and reads the figures.
+/// Opens the sessions, has each send something, and reads the figures.
 pub fn measure(plan: &Plan, case: &Memory) -> Result<CaseResult> {
-    let load = Load { rate: 0, sessions: case.sessions, times: false };
-    let mut rig = Rig::start(plan, Side::Balancer, &case.route, load)?;
-    rig.wait_for_sessions(case.route.copies())?;
+    let load = Load { rate: RATE, times: false };
+    let rig = Rig::start(plan, &Side::Balancer, &case.route, load)?;
+    rig.set_phase(Phase::Run);
+    pause(plan.window)?;
     let id = rig.measured_id()?;
     let mib = |line| cpu::memory_kib(id, line).map(|kib| f64::from(kib) / 1024.0);
     let (now_mib, most_mib) = (mib("VmRSS")?, mib("VmHWM")?);
-    rig.set_phase(Phase::Stop);
-    let target_mib = case.most_mib;
-    Ok(CaseResult { name: case.name, sessions: case.sessions, target_mib, now_mib, most_mib })
+    let (sent, received) = rig.drain()?;
+    ensure!(received > 0 && sent > case.route.exporters.into(), "the sessions sent nothing");
+    let (target_mib, sessions) = (case.most_mib, case.route.exporters);
+    Ok(CaseResult { name: case.name, sessions, target_mib, now_mib, most_mib })
 }

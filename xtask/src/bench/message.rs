@@ -1,7 +1,10 @@
 //! The messages that the exporter sends: one template, and batches of data messages that are built
 //! once and get new sequence numbers and times on each use.
 
-use clap::ValueEnum;
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Error, Result};
 use nix::time::{ClockId, clock_gettime};
 
 /// Bytes of a data record.
@@ -31,27 +34,90 @@ const FIELDS: [(u16, u16); 11] = [
     (7, 2),   // sourceTransportPort
     (11, 2),  // destinationTransportPort
 ];
+/// Bytes that the interfaces' places take, where records have a name instead: its length and itself.
+const NAME: [u8; 8] = [7, b'e', b't', b'h', b'0', b'/', b'0', b'0'];
+/// The elements whose places a name takes, and the name's: interfaceName, of variable length.
+const INTERFACES: [u16; 2] = [10, 14];
+const INTERFACE_NAME: (u16, u16) = (82, u16::MAX);
+
 const TEMPLATE_ID: u16 = 256;
 /// The observation domain of all messages.
 pub const DOMAIN: u32 = 1;
-/// Records in a message of the full size: 1400 bytes.
-const FULL: usize = 23;
 
 /// How long the messages are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// 1400 bytes each.
-    Equal,
+    /// All of so many bytes.
+    Equal(u16),
     /// 200 to 1400 bytes, no two neighbours the same.
     Varied,
+    /// The same, and every record has a field of variable length.
+    Variable,
+}
+
+impl Sizes {
+    /// What an exporter with much to say sends on Ethernet.
+    pub const FULL: Self = Self::Equal(1400);
+
+    /// Records in the message at a place of the batch, and padding after them.
+    fn shape(self, index: usize) -> (usize, usize) {
+        match self {
+            Self::Equal(length) => {
+                let room = usize::from(length).saturating_sub(OVERHEAD);
+                (room / RECORD_LEN, room % RECORD_LEN)
+            }
+            // The step has no factor in common with 21: every size comes once in 21 messages.
+            Self::Varied | Self::Variable => (3 + (index * 8) % 21, 0),
+        }
+    }
+
+    fn fields(self) -> Vec<(u16, u16)> {
+        if self != Self::Variable {
+            return FIELDS.to_vec();
+        }
+        let kept = FIELDS.into_iter().filter(|(element, _)| !INTERFACES.contains(element));
+        kept.chain([INTERFACE_NAME]).collect()
+    }
+
+    fn record(self) -> Vec<u8> {
+        let mut record = vec![0x11; RECORD_LEN];
+        if self == Self::Variable {
+            record.truncate(RECORD_LEN - NAME.len());
+            record.extend(NAME);
+        }
+        record
+    }
+}
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Equal(length) => length.fmt(f),
+            Self::Varied => f.write_str("varied"),
+            Self::Variable => f.write_str("variable"),
+        }
+    }
+}
+
+impl FromStr for Sizes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "varied" => Ok(Self::Varied),
+            "variable" => Ok(Self::Variable),
+            length => Ok(Self::Equal(length.parse().context("bytes, varied, or variable")?)),
+        }
+    }
 }
 
 /// A message with the template.
-pub fn template() -> Vec<u8> {
+pub fn template(sizes: Sizes) -> Vec<u8> {
+    let fields = sizes.fields();
     let mut record = Vec::new();
     record.extend(TEMPLATE_ID.to_be_bytes());
-    record.extend(short(FIELDS.len()).to_be_bytes());
-    for (element, length) in FIELDS {
+    record.extend(short(fields.len()).to_be_bytes());
+    for (element, length) in fields {
         record.extend(element.to_be_bytes());
         record.extend(length.to_be_bytes());
     }
@@ -106,12 +172,9 @@ impl Batch {
     pub fn new(count: usize, sizes: Sizes) -> Self {
         let mut batch = Self { bytes: Vec::new(), spans: Vec::with_capacity(count) };
         for index in 0..count {
-            let records = match sizes {
-                Sizes::Equal => FULL,
-                // The step has no factor in common with 21: every size comes once in 21 messages.
-                Sizes::Varied => 3 + (index * 8) % 21,
-            };
-            let data = set(TEMPLATE_ID, &vec![0x11; records * RECORD_LEN]);
+            let (records, padding) = sizes.shape(index);
+            let body = [sizes.record().repeat(records), vec![0; padding]].concat();
+            let data = set(TEMPLATE_ID, &body);
             batch.bytes.extend(message(&[data]));
             let span = Span { end: batch.bytes.len(), records: u32::from(short(records)) };
             batch.spans.push(span);
@@ -179,17 +242,41 @@ pub fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ipfix_balancer_tests::decode::session;
+    use ipfix_balancer_tests::wire;
+
     use super::*;
 
     #[test]
     fn equal_messages_are_1400_bytes_and_number_their_records() {
-        let mut batch = Batch::new(3, Sizes::Equal);
+        let mut batch = Batch::new(3, Sizes::FULL);
         let mut sequence = u32::MAX;
         let bytes = batch.prepare(2, &mut sequence, 7).to_vec();
         assert_eq!(bytes.len(), 2800);
         assert_eq!(sequence, 45);
         assert_eq!(bytes[1400 + SEQUENCE_AT..][..4], 22_u32.to_be_bytes());
         assert_eq!(bytes[1400 + STAMP_AT..][..8], 7_u64.to_be_bytes());
+    }
+
+    #[test]
+    fn equal_messages_have_the_length_asked_for() {
+        for length in [100, 500, 16_000] {
+            assert_eq!(Batch::new(1, Sizes::Equal(length)).first_len(), usize::from(length));
+        }
+    }
+
+    #[test]
+    fn records_fill_their_templates() {
+        for sizes in [Sizes::FULL, Sizes::Variable] {
+            let mut batch = Batch::new(2, sizes);
+            let records: u32 = batch.records().iter().sum();
+            let mut messages = vec![template(sizes)];
+            let bytes = batch.prepare(2, &mut 0, 0);
+            messages.extend(wire::cut(bytes).0.into_iter().map(<[u8]>::to_vec));
+            let decoded = session(messages);
+            assert_eq!(decoded.problems, []);
+            assert_eq!(decoded.records.len(), usize::try_from(records).unwrap());
+        }
     }
 
     #[test]

@@ -1,25 +1,28 @@
 //! `cargo xtask bench`: how fast the balancer is, as ratios against what stands in the same run.
 //!
 //! Everything runs on loopback, in processes of its own: an exporter, the program under measurement
-//! (the balancer, or a plain relay), and a sink for each destination. The program under measurement
-//! has one CPU for itself, all else shares the others; that is the same for both sides of a
-//! comparison. Runs of the sides take turns, and medians are compared. A figure counts only if the
-//! program under measurement was the limit, not the load. The kernel path has ways of its own to be
-//! measured: see [`kernel`].
+//! (the balancer, a plain relay, or a peer: what operators use for the same), and a sink for each
+//! destination. The program under measurement has one CPU for itself, all else shares the others;
+//! that is the same for both sides of a comparison. Runs of the sides take turns, and medians are
+//! compared. A figure counts only if the program under measurement was the limit, not the load. The
+//! kernel path has ways of its own to be measured: see [`kernel`].
 
 mod case;
 mod cpu;
 mod daemon;
 mod exporter;
+mod half;
 mod kernel;
-mod latency;
 mod memory;
 mod message;
 mod page;
 mod parts;
+mod peer;
 mod relay;
 mod report;
 mod rig;
+mod show;
+mod side;
 mod sink;
 mod stats;
 mod sys;
@@ -33,28 +36,40 @@ use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
-use crate::process::Placement;
+use self::peer::Peer;
+use crate::process::{self, Placement};
 use crate::workspace::{cargo, run as run_command, target_dir};
 use crate::{interrupt, setup};
+
+/// Of each run, before anything counts.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Fewer and shorter runs
-    #[arg(long)]
-    quick: bool,
     /// Cases to run: names or their beginnings, as in the table
     #[arg(long, value_delimiter = ',', value_name = "CASE")]
     only: Vec<String>,
     /// Write the figures to a file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure the load generator and the relay only
+    /// Measure the load, the relay and the peers only
     #[arg(long)]
     without_balancer: bool,
-    /// Runs of each side; the median counts
+    /// Another program to compare with: `{listen}` (or `{port}`), `{dests}`, `{mode}` (All,
+    /// RoundRobin), `{input}` and `{output}` (tcp, udp) and `{directory}` (for its files) are filled
+    /// in. It stays in the foreground, and ends at SIGTERM with all it started
+    #[arg(long, value_name = "NAME=COMMAND")]
+    peer: Vec<Peer>,
+    /// Leave out the peers that packages have
     #[arg(long)]
-    runs: Option<usize>,
+    without_peers: bool,
+    /// Runs of each side; the median counts
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Seconds of each run
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f32,
     /// CPU of the program under measurement; the load gets all others
     #[arg(long)]
     cpu: Option<usize>,
@@ -81,6 +96,7 @@ pub enum Protocol {
 
 /// Which destinations a message goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[value(rename_all = "PascalCase")]
 pub enum Mode {
     All,
     RoundRobin,
@@ -94,11 +110,11 @@ struct Plan {
     /// The balancer; absent where it is not measured.
     balancer: Option<PathBuf>,
     measured: Placement,
+    peers: Vec<Peer>,
     load: Placement,
     runs: usize,
     warm_up: Duration,
     window: Duration,
-    quick: bool,
 }
 
 /// Runs one part.
@@ -114,18 +130,15 @@ pub fn run_part(command: &PartCommand) -> Result<ExitCode> {
 pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::install()?;
     let plan = Plan::new(args)?;
-    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.starts_with(o));
+    let wanted = |name: &str| args.wants(name);
     let kernel = match plan.balancer {
         Some(_) => kernel::Bench::prepare(wanted)?,
         None => None,
     };
-    report::header(&plan);
+    show::header(&plan);
     let mut report = report::Report::new(&plan);
-    for case in case::THROUGHPUT.iter().filter(|case| wanted(case.name)) {
+    for case in case::CASES.iter().filter(|case| wanted(case.name)) {
         report.throughput(throughput::measure(&plan, case)?);
-    }
-    for case in case::LATENCY.iter().filter(|case| wanted(case.name)) {
-        report.latency(latency::measure(&plan, case)?);
     }
     if plan.balancer.is_some() {
         for case in case::MEMORY.iter().filter(|case| wanted(case.name)) {
@@ -136,6 +149,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         kernel.run(&plan, &mut report)?;
     }
     report.finish(args.json.as_deref())
+}
+
+impl Args {
+    /// The name of a case means that case; any other beginning, all cases that begin so.
+    fn wants(&self, name: &str) -> bool {
+        let is_case = |only: &str| case::CASES.iter().any(|case| case.name == only);
+        let means =
+            |only: &String| only == name || (name.starts_with(only.as_str()) && !is_case(only));
+        self.only.is_empty() || self.only.iter().any(means)
+    }
 }
 
 impl Plan {
@@ -155,7 +178,7 @@ impl Plan {
             bail!("the bench needs two CPUs: one for what is measured, one for the load");
         }
         let target = build(!args.without_balancer)?;
-        let (runs, warm_up, window) = if args.quick { (3, 200, 1000) } else { (5, 300, 2000) };
+        process::raise_open_files()?;
         Ok(Self {
             parts: target.join("xtask"),
             balancer: (!args.without_balancer).then(|| target.join("ipfix-balancer")),
@@ -164,12 +187,17 @@ impl Plan {
                 cpus: (0..cpus).filter(|cpu| *cpu != measured).collect(),
                 ..Placement::default()
             },
-            runs: args.runs.unwrap_or(runs).max(1),
-            warm_up: Duration::from_millis(warm_up),
-            window: Duration::from_millis(window),
-            quick: args.quick,
+            peers: peer::present(&args.peer, !args.without_peers),
+            runs: args.runs.max(1),
+            warm_up: WARM_UP,
+            window: Duration::try_from_secs_f32(args.seconds)?,
         })
     }
+}
+
+/// How a choice is written on the command line.
+fn value(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// Builds what is measured, and what measures, for speed; where the programs are.

@@ -13,10 +13,8 @@ use super::sys::SharedWords;
 const PART_WORDS: usize = 16;
 /// Place of the exporter. Place 0 is the phase's.
 pub const EXPORTER: usize = 1;
-/// Place of the relay.
-pub const RELAY: usize = 2;
 /// Place of the first sink; the others follow.
-pub const FIRST_SINK: usize = 3;
+pub const FIRST_SINK: usize = 2;
 
 /// What the exporter is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

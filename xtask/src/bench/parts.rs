@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use anyhow::Result;
 use nix::sys::socket::{setsockopt, sockopt};
 
-/// Receive buffer of every UDP socket of the bench; the system may grant less.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Receive buffer of every UDP socket of the bench, and of the peers; the system may grant less.
+pub const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Gives a socket the bench's receive buffer.
 pub fn set_receive_buffer(socket: &UdpSocket) -> Result<()> {

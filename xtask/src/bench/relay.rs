@@ -1,14 +1,13 @@
-//! The hidden relay, the measure of all things here: the plainest program that passes bytes on.
+//! The hidden relay, a measure beside the peers: the plainest program that passes bytes on.
 //! TCP: read up to 64 KiB, write it to each destination. UDP: one datagram in, one out per call.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Result;
 
-use super::page::{Count, Page, Part, RELAY};
 use super::{Mode, Protocol, parts};
 
 const BUFFER: usize = 64 << 10;
@@ -17,36 +16,44 @@ const BUFFER: usize = 64 << 10;
 #[derive(clap::Args)]
 pub struct Args {
     #[arg(long)]
-    page: PathBuf,
-    #[arg(long)]
     protocol: Protocol,
     #[arg(long)]
     mode: Mode,
+    #[arg(long)]
+    listen: SocketAddr,
     #[arg(long, required = true)]
     destination: Vec<SocketAddr>,
 }
 
-/// Relays until the exporter closes (TCP) or for ever (UDP).
+/// Relays for ever.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let page = Page::open(&args.page)?;
-    let part = page.part(RELAY)?;
     match args.protocol {
-        Protocol::Tcp => tcp(&args.destination, part)?,
-        Protocol::Udp => udp(args.mode, &args.destination, part)?,
+        Protocol::Tcp => tcp(args.listen, &args.destination)?,
+        Protocol::Udp => udp(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tcp(destinations: &[SocketAddr], part: Part<'_>) -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    part.set(Count::Port, listener.local_addr()?.port().into());
-    let (mut input, _) = listener.accept()?;
-    let mut outputs = Vec::new();
-    for destination in destinations {
-        let output = TcpStream::connect(destination)?;
-        output.set_nodelay(true)?;
-        outputs.push(output);
+/// A connection to each destination for each that comes, and a thread.
+fn tcp(listen: SocketAddr, destinations: &[SocketAddr]) -> Result<()> {
+    for input in TcpListener::bind(listen)?.incoming() {
+        let input = input?;
+        let outputs = destinations.iter().map(|destination| {
+            let output = TcpStream::connect(destination)?;
+            output.set_nodelay(true)?;
+            Ok(output)
+        });
+        let outputs = outputs.collect::<io::Result<Vec<_>>>()?;
+        thread::Builder::new().name("relay".into()).spawn(|| {
+            if let Err(error) = copy(input, outputs) {
+                eprintln!("relay: {error}");
+            }
+        })?;
     }
+    Ok(())
+}
+
+fn copy(mut input: TcpStream, mut outputs: Vec<TcpStream>) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let length = input.read(&mut buffer)?;
@@ -60,10 +67,10 @@ fn tcp(destinations: &[SocketAddr], part: Part<'_>) -> Result<()> {
     }
 }
 
-fn udp(mode: Mode, destinations: &[SocketAddr], part: Part<'_>) -> Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+fn udp(args: &Args) -> Result<()> {
+    let (mode, destinations) = (args.mode, &args.destination);
+    let socket = UdpSocket::bind(args.listen)?;
     parts::set_receive_buffer(&socket)?;
-    part.set(Count::Port, socket.local_addr()?.port().into());
     let mut buffer = vec![0; BUFFER];
     let mut turn = destinations.iter().cycle();
     loop {

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use serde::Serialize;
 use tempfile::TempDir;
 
 use super::case::Route;
-use super::page::{Count, EXPORTER, FIRST_SINK, Page, Phase, RELAY};
-use super::{Mode, Plan, Protocol, cpu, daemon};
+use super::page::{Count, EXPORTER, FIRST_SINK, Page, Phase};
+use super::side::{Side, Task, free_address};
+use super::{Mode, Plan, Protocol, cpu, value};
 use crate::process::{Output, Placement, Process, wait_until};
 
 /// How long anything of the rig may take.
@@ -25,24 +25,21 @@ pub const DISTURBED: f64 = 0.1;
 /// How often a disturbed run is repeated before it counts all the same.
 const REPEATS: u32 = 3;
 
-/// What stands between exporter and sinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// Nothing: how much the load itself can do.
-    Direct,
-    Relay,
-    Balancer,
-}
-
 /// How the exporter sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// Messages per second; 0 for as many as go out.
     pub rate: u32,
-    pub sessions: u32,
     /// Whether the sinks keep times on the way.
     pub times: bool,
+}
+
+impl Load {
+    /// So many messages per second.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+    pub fn steady(rate: f64, times: bool) -> Self {
+        Self { rate: (rate as u32).max(1), times }
+    }
 }
 
 /// The processes of a measurement. Dropping it ends them.
@@ -51,8 +48,10 @@ pub struct Rig {
     exporter: Process,
     measured: Option<Process>,
     sinks: Vec<Process>,
+    /// The processes of the program under measurement.
+    family: Vec<u32>,
     page: Page,
-    protocol: Protocol,
+    output: Protocol,
     directory: TempDir,
 }
 
@@ -80,28 +79,46 @@ pub struct Faults {
 }
 
 impl Rig {
-    /// Starts everything, and returns when a template has come all the way.
-    pub fn start(plan: &Plan, side: Side, route: &Route, load: Load) -> Result<Self> {
+    /// Starts everything, and returns when every template has come all the way.
+    pub fn start(plan: &Plan, side: &Side, route: &Route, load: Load) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("ipfix-bench-").tempdir()?;
         let page = Page::open(&directory.path().join("page"))?;
+        let output = if *side == Side::Direct { route.input } else { route.output };
         let build = Builder { plan, route, load, directory: &directory, page: &page };
-        let sinks = build.sinks(side)?;
-        let addresses = build.sink_addresses(sinks.len())?;
-        let (measured, target) = build.measured(side, &addresses)?;
+        let sinks = build.sinks(side.destinations(route), output)?;
+        let destinations = &build.sink_addresses(sinks.len())?;
+        let listen = free_address(route.input)?;
+        let task = Task { route, listen, destinations, directory: directory.path() };
+        let measured = side.start(plan, &task)?;
+        let target =
+            if measured.is_some() { listen } else { *destinations.first().context("no sink")? };
         let exporter = build.exporter(target)?;
-        let protocol = route.protocol;
-        let mut rig = Self { exporter, measured, sinks, page, protocol, directory };
-        // Templates go to everyone through the balancer; a relay gives them to anyone.
-        let all = side == Side::Balancer || route.mode == Mode::All;
-        wait_until("templates arrive at the sinks", LIMIT, || {
-            rig.check_running()?;
-            let mut with = 0;
-            for place in rig.sink_places() {
-                with += usize::from(rig.page.part(place)?.read(Count::Templates) > 0);
-            }
-            Ok((with >= if all { rig.sinks.len() } else { 1 }).then_some(()))
-        })?;
+        let mut rig =
+            Self { exporter, measured, sinks, family: Vec::new(), page, output, directory };
+        rig.wait_for_templates(side, route)?;
+        rig.family = match &rig.measured {
+            Some(process) => cpu::family(process.id())?,
+            None => Vec::new(),
+        };
         Ok(rig)
+    }
+
+    /// Templates go to everyone through the balancer; others give them to anyone.
+    fn wait_for_templates(&mut self, side: &Side, route: &Route) -> Result<()> {
+        let all = *side == Side::Balancer || route.mode == Mode::All;
+        let exporters = u64::from(route.exporters);
+        wait_until("templates arrive at the sinks", LIMIT, || {
+            self.check_running()?;
+            let opened = self.page.part(EXPORTER)?.read(Count::Connections) == exporters;
+            let counts =
+                self.sink_places().map(|place| Ok(self.page.part(place)?.read(Count::Templates)));
+            let counts = counts.collect::<Result<Vec<u64>>>()?;
+            let there = match all {
+                true => counts.iter().all(|count| *count >= exporters),
+                false => counts.iter().sum::<u64>() >= exporters,
+            };
+            Ok((opened && there).then_some(()))
+        })
     }
 
     /// Tells the exporter what to do.
@@ -114,14 +131,17 @@ impl Rig {
         Ok(self.measured.as_ref().context("nothing is measured here")?.id())
     }
 
+    /// Resident memory of the program under measurement, its processes together, in KiB.
+    pub fn resident_kib(&self) -> Result<u32> {
+        self.family.iter().map(|process| cpu::memory_kib(*process, "VmRSS")).sum()
+    }
+
     /// Reads every counter.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut rig_cpu =
             cpu::of_process(self.exporter.id())? + cpu::of_process(std::process::id())?;
-        let measured_cpu = match &self.measured {
-            Some(process) => cpu::of_process(process.id())?,
-            None => Duration::ZERO,
-        };
+        let times = self.family.iter().map(|process| cpu::of_process(*process));
+        let measured_cpu = times.sum::<Result<Duration>>()?;
         for sink in &self.sinks {
             rig_cpu += cpu::of_process(sink.id())?;
         }
@@ -153,22 +173,18 @@ impl Rig {
         Ok((exporter.read(Count::Messages), last))
     }
 
-    /// Waits until every session of the exporter has sent all it has, and it has arrived.
-    pub fn wait_for_sessions(&mut self, copies: u32) -> Result<()> {
-        wait_until("every session's messages arrive", LIMIT * 3, || {
-            self.check_running()?;
-            let exporter = self.page.part(EXPORTER)?;
-            let sent = exporter.read(Count::Messages) * u64::from(copies);
-            let all = exporter.read(Count::Done) == 1 && self.sum(Count::Messages)? >= sent;
-            Ok(all.then_some(()))
-        })
+    /// Drains, and gives the share of the messages that did not arrive so many times.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^53")]
+    pub fn drain_loss(&self, copies: u32) -> Result<f64> {
+        let (sent, received) = self.drain()?;
+        Ok(1.0 - received as f64 / (sent * u64::from(copies)).max(1) as f64)
     }
 
     /// What the sinks found wrong so far. Sequence numbers mean something behind the balancer and
     /// behind what passes on every message.
     pub fn faults(&self) -> Result<Faults> {
         let mut drops = 0;
-        if self.protocol == Protocol::Udp {
+        if self.output == Protocol::Udp {
             for place in self.sink_places() {
                 drops += cpu::udp_drops(address(&self.page, place)?.context("no port")?)?;
             }
@@ -237,12 +253,8 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn sinks(&self, side: Side) -> Result<Vec<Process>> {
-        let single = side == Side::Direct
-            || (side == Side::Relay
-                && self.route.mode == Mode::RoundRobin
-                && self.route.protocol == Protocol::Tcp);
-        let count = if single { 1 } else { usize::try_from(self.route.destinations)? };
+    fn sinks(&self, count: u32, protocol: Protocol) -> Result<Vec<Process>> {
+        let count = usize::try_from(count)?;
         (FIRST_SINK..FIRST_SINK + count)
             .map(|place| {
                 let mut arguments = vec![format!("--place={place}")];
@@ -250,7 +262,7 @@ impl Builder<'_> {
                     let file = times_file(self.directory, place);
                     arguments.push(format!("--times={}", file.display()));
                 }
-                self.part("sink", &self.plan.load, arguments)
+                self.part("sink", protocol, &self.plan.load, arguments)
             })
             .collect()
     }
@@ -259,41 +271,27 @@ impl Builder<'_> {
         (FIRST_SINK..FIRST_SINK + count).map(|place| self.listening(place)).collect()
     }
 
-    fn measured(&self, side: Side, sinks: &[SocketAddr]) -> Result<(Option<Process>, SocketAddr)> {
-        match side {
-            Side::Direct => Ok((None, *sinks.first().context("no sink")?)),
-            Side::Relay => {
-                let mut arguments = vec![format!("--mode={}", value(self.route.mode))];
-                arguments.extend(sinks.iter().map(|sink| format!("--destination={sink}")));
-                let relay = self.part("relay", &self.plan.measured, arguments)?;
-                Ok((Some(relay), self.listening(RELAY)?))
-            }
-            Side::Balancer => {
-                let program = self.plan.balancer.as_ref().context("the balancer was left out")?;
-                let directory = self.directory.path();
-                let placement = &self.plan.measured;
-                let (process, address) =
-                    daemon::start(program, placement, directory, self.route, sinks)?;
-                Ok((Some(process), address))
-            }
-        }
-    }
-
     fn exporter(&self, target: SocketAddr) -> Result<Process> {
         let arguments = vec![
             format!("--target={target}"),
-            format!("--sizes={}", value(self.route.sizes)),
+            format!("--sizes={}", self.route.sizes),
             format!("--rate={}", self.load.rate),
-            format!("--sessions={}", self.load.sessions),
+            format!("--sessions={}", self.route.exporters),
         ];
         let nice = if self.load.rate == 0 { EXPORTER_NICE } else { 0 };
         let placement = Placement { nice, ..self.plan.load.clone() };
-        self.part("exporter", &placement, arguments)
+        self.part("exporter", self.route.input, &placement, arguments)
     }
 
-    fn part(&self, name: &str, placement: &Placement, arguments: Vec<String>) -> Result<Process> {
+    fn part(
+        &self,
+        name: &str,
+        protocol: Protocol,
+        placement: &Placement,
+        arguments: Vec<String>,
+    ) -> Result<Process> {
         let page = self.directory.path().join("page");
-        let protocol = value(self.route.protocol);
+        let protocol = value(protocol);
         let common = ["bench-part".into(), name.into(), format!("--page={}", page.display())];
         let all = common.into_iter().chain([format!("--protocol={protocol}")]).chain(arguments);
         let program = &self.plan.parts;
@@ -303,11 +301,6 @@ impl Builder<'_> {
     fn listening(&self, place: usize) -> Result<SocketAddr> {
         wait_until("a part listens", LIMIT, || address(self.page, place))
     }
-}
-
-/// How a choice is written on the command line.
-fn value(choice: impl ValueEnum) -> String {
-    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// CPUs that programs other than the rig's used between two snapshots.

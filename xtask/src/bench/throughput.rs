@@ -5,11 +5,14 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::case::{Route, Throughput};
+use super::case::{Case, Route};
+use super::half::{self, Half};
 use super::page::Phase;
-use super::rig::{DISTURBED, Faults, Load, Rig, Side, others_between, pause, undisturbed};
+use super::rig::{DISTURBED, Faults, Load, Rig, others_between, pause, undisturbed};
+use super::side::Side;
 use super::stats::Spread;
 use super::{Plan, Protocol};
+use crate::interrupt;
 
 /// Above this share of its CPU the program under measurement was the limit.
 const SATURATED: f64 = 0.9;
@@ -37,6 +40,8 @@ pub struct Run {
     pub load_busy: f64,
     /// Share of the offered messages that did not arrive.
     pub loss: f64,
+    /// Resident memory of the program under measurement at the end, in MiB.
+    pub resident_mib: f64,
     /// CPUs that other programs of the machine used.
     pub others: f64,
     /// Whether the load, not the program under measurement, was the limit.
@@ -52,8 +57,10 @@ pub struct SideResult {
     pub rate: Spread,
     pub cpu_us: Spread,
     pub runs: Vec<Run>,
-    /// Highest rate of arriving messages with less than 0.1 % loss; UDP only.
+    /// Highest rate of arriving messages with less than 0.1 % loss; from UDP only.
     pub loss_free: Option<f64>,
+    /// At half of the rate that it can do.
+    pub half: Option<Half>,
 }
 
 impl SideResult {
@@ -72,6 +79,11 @@ impl SideResult {
         self.runs.iter().all(|run| run.loss <= 0.0)
     }
 
+    /// Resident memory, in MiB, in the middle run.
+    pub fn resident_mib(&self) -> f64 {
+        Spread::of(self.runs.iter().map(|run| run.resident_mib)).median
+    }
+
     /// Runs during which others used the machine.
     pub fn disturbed(&self) -> usize {
         self.runs.iter().filter(|run| run.others > DISTURBED).count()
@@ -82,47 +94,88 @@ impl SideResult {
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseResult {
     pub name: &'static str,
-    pub target: f64,
-    pub less_cpu: bool,
+    pub of_relay: Option<f64>,
+    pub of_peer: Option<f64>,
     pub lossless: bool,
     pub sides: Vec<SideResult>,
+    /// Peers that could not be measured, and why.
+    pub left_out: Vec<(String, String)>,
 }
 
 /// Measures the sides in turns.
-pub fn measure(plan: &Plan, case: &Throughput) -> Result<CaseResult> {
-    let mut sides = vec![Side::Direct, Side::Relay];
-    sides.extend(plan.balancer.is_some().then_some(Side::Balancer));
-    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); sides.len()];
-    for _ in 0..plan.runs {
-        for (side, runs) in sides.iter().zip(&mut runs) {
-            runs.push(undisturbed(|| run(plan, *side, &case.route).map(|run| (run, run.others)))?);
+pub fn measure(plan: &Plan, case: &Case) -> Result<CaseResult> {
+    let (mut sides, mut left_out) = (Vec::new(), Vec::new());
+    for Contender { side, runs, failed } in saturate(plan, &case.route)? {
+        match failed {
+            Some(why) => left_out.push((side.name().to_owned(), why)),
+            None => sides.push(result(plan, case, side, runs)?),
         }
     }
-    let mut results = Vec::new();
-    for (side, runs) in sides.into_iter().zip(runs) {
-        let rate = Spread::of(runs.iter().map(|run| run.rate));
-        let search = case.route.protocol == Protocol::Udp && side != Side::Direct && !plan.quick;
-        let loss_free =
-            if search { Some(loss_free(plan, side, &case.route, rate.median)?) } else { None };
-        let cpu_us = Spread::of(runs.iter().map(|run| run.cpu_us));
-        results.push(SideResult { side, rate, cpu_us, runs, loss_free });
-    }
     // A TCP exporter can be held back: there is no excuse for loss.
-    let lossless = case.route.protocol == Protocol::Tcp;
-    let Throughput { name, rate: target, less_cpu, .. } = *case;
-    Ok(CaseResult { name, target, less_cpu, lossless, sides: results })
+    let lossless = (case.route.input, case.route.output) == (Protocol::Tcp, Protocol::Tcp);
+    let Case { name, of_relay, of_peer, .. } = *case;
+    Ok(CaseResult { name, of_relay, of_peer, lossless, sides, left_out })
 }
 
-fn run(plan: &Plan, side: Side, route: &Route) -> Result<Run> {
-    let rig = Rig::start(plan, side, route, Load { rate: 0, sessions: 1, times: false })?;
+/// A side with its runs.
+struct Contender {
+    side: Side,
+    runs: Vec<Run>,
+    /// Why it is out; peers only.
+    failed: Option<String>,
+}
+
+/// The sides in turns, as much as goes through.
+fn saturate(plan: &Plan, route: &Route) -> Result<Vec<Contender>> {
+    let contender = |side| Contender { side, runs: Vec::new(), failed: None };
+    let mut contenders: Vec<_> = Side::all(plan, route).into_iter().map(contender).collect();
+    for _ in 0..plan.runs {
+        for Contender { side, runs, failed } in &mut contenders {
+            if failed.is_some() {
+                continue;
+            }
+            match undisturbed(|| run(plan, side, route).map(|run| (run, run.others))) {
+                Ok(run) => runs.push(run),
+                Err(error) if matches!(side, Side::Peer(_)) && !interrupt::requested() => {
+                    *failed = Some(format!("{error:#}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(contenders)
+}
+
+/// Finds the rate without loss, and goes to half of it.
+fn result(plan: &Plan, case: &Case, side: Side, runs: Vec<Run>) -> Result<SideResult> {
+    let rate = Spread::of(runs.iter().map(|run| run.rate));
+    let cpu_us = Spread::of(runs.iter().map(|run| run.cpu_us));
+    let copies = f64::from(side.copies(&case.route));
+    let (mut most, mut loss_free, mut half) = (rate.median / copies, None, None);
+    if side != Side::Direct {
+        if case.route.input == Protocol::Udp {
+            most = self::loss_free(plan, &side, &case.route, most)?;
+            loss_free = Some(most * copies);
+        }
+        if case.half {
+            half = Some(half::measure(plan, &side, &case.route, most / 2.0)?);
+        }
+    }
+    Ok(SideResult { side, rate, cpu_us, runs, loss_free, half })
+}
+
+/// One run of one side: as much as goes through.
+pub fn run(plan: &Plan, side: &Side, route: &Route) -> Result<Run> {
+    let rig = Rig::start(plan, side, route, Load { rate: 0, times: false })?;
     rig.set_phase(Phase::Run);
     pause(plan.warm_up)?;
     let start = rig.snapshot()?;
     pause(plan.window)?;
     let end = rig.snapshot()?;
+    let resident_mib = f64::from(rig.resident_kib()?) / 1024.0;
     let (sent_in_all, received_in_all) = rig.drain()?;
     let faults = rig.faults()?;
-    let copies = if side == Side::Direct { 1 } else { route.copies() };
+    let copies = side.copies(route);
     let seconds = (end.time - start.time).as_secs_f64();
     let received = float(end.received - start.received);
     let measured = (end.measured_cpu - start.measured_cpu).as_secs_f64();
@@ -134,7 +187,7 @@ fn run(plan: &Plan, side: Side, route: &Route) -> Result<Run> {
     let load = rig_cpu.saturating_sub(end.measured_cpu - start.measured_cpu).as_secs_f64();
     let load_busy = load / seconds / load_cpus;
     // UDP has no way to hold the exporter back: what is lost before the program says the same.
-    let overrun = route.protocol == Protocol::Udp && loss > OVERRUN;
+    let overrun = route.input == Protocol::Udp && loss > OVERRUN;
     let fair = busy >= SATURATED || load_busy < LOAD_AT_EASE || overrun;
     Ok(Run {
         rate: received / seconds,
@@ -142,38 +195,37 @@ fn run(plan: &Plan, side: Side, route: &Route) -> Result<Run> {
         busy,
         load_busy,
         loss,
+        resident_mib,
         others: others_between(&start, &end),
-        load_limited: side != Side::Direct && (!fair || sink_loss >= SINK_LOSS),
+        load_limited: *side != Side::Direct && (!fair || sink_loss >= SINK_LOSS),
         faults,
     })
 }
 
-/// Searches between nothing and a little more than what arrives at saturation.
-fn loss_free(plan: &Plan, side: Side, route: &Route, saturated: f64) -> Result<f64> {
-    let (mut best, mut too_much) = (0.0, saturated / f64::from(route.copies()) * 1.2);
+/// Searches between nothing and a little more than what goes through at saturation; messages that
+/// are sent per second.
+fn loss_free(plan: &Plan, side: &Side, route: &Route, saturated: f64) -> Result<f64> {
+    let (mut best, mut too_much) = (0.0, saturated * 1.2);
     for step in 0..SEARCH_STEPS {
         // Loss often begins not far below saturation: start there.
         let share = if step == 0 { 0.75 } else { 0.5 };
         let rate = best + (too_much - best) * share;
         match lossless_run(plan, side, route, rate)? {
-            Some(arrived) => best = arrived,
+            Some(sent) => best = sent,
             None => too_much = rate,
         }
     }
-    Ok(best * f64::from(route.copies()))
+    Ok(best)
 }
 
 /// Sends at a steady rate; the rate that was reached, if (almost) nothing was lost.
-fn lossless_run(plan: &Plan, side: Side, route: &Route, rate: f64) -> Result<Option<f64>> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
-    let load = Load { rate: rate as u32, sessions: 1, times: false };
-    let rig = Rig::start(plan, side, route, load)?;
+fn lossless_run(plan: &Plan, side: &Side, route: &Route, rate: f64) -> Result<Option<f64>> {
+    let rig = Rig::start(plan, side, route, Load::steady(rate, false))?;
     rig.set_phase(Phase::Run);
     let start = rig.snapshot()?;
     pause(plan.window.min(Duration::from_secs(1)))?;
     let end = rig.snapshot()?;
-    let (sent, received) = rig.drain()?;
-    let loss = 1.0 - float(received) / float(sent * u64::from(route.copies())).max(1.0);
+    let loss = rig.drain_loss(side.copies(route))?;
     let reached = float(end.sent - start.sent) / (end.time - start.time).as_secs_f64();
     Ok((loss < NO_LOSS).then_some(reached))
 }

@@ -23,13 +23,36 @@ const TEST_PACKAGES: &[Package] = &[
     ("tshark", "decodes everything"),
 ];
 
-/// Installs what is missing.
-pub fn run() -> Result<ExitCode> {
+/// What the bench compares with, besides the collectors among the above.
+const PEER_PACKAGES: &[Package] = &[
+    ("libnginx-mod-stream", "nginx for other things than HTTP: a peer of the bench"),
+    ("nginx", "a peer of the bench"),
+];
+
+/// What `cargo xtask setup` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Install the programs that `cargo xtask bench` compares with as well
+    #[arg(long)]
+    peers: bool,
+}
+
+/// Installs what was asked for.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    for_tests()?;
+    if args.peers {
+        debian::install_packages(PEER_PACKAGES)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Installs what builds and tests need.
+pub fn for_tests() -> Result<()> {
     debian::install_packages(&[ebpf::packages()?, TEST_PACKAGES].concat())?;
     ebpf::install_linker()?;
     install_cargo_fuzz()?;
     println!("setup: everything that builds and tests need is installed");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Installs what the daemon's build alone needs.

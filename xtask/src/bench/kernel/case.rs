@@ -52,7 +52,7 @@ impl Case {
 
 /// The cases.
 pub const CASES: [Case; 4] = [
-    round_robin("kernel-rr", Sizes::Equal),
+    round_robin("kernel-rr", Sizes::FULL),
     round_robin("kernel-rr-varied", Sizes::Varied),
     all("kernel-all-2", 2),
     all("kernel-all-4", 4),
@@ -64,6 +64,6 @@ const fn round_robin(name: &'static str, sizes: Sizes) -> Case {
 }
 
 const fn all(name: &'static str, destinations: u16) -> Case {
-    let (mode, sizes) = (Mode::All, Sizes::Equal);
+    let (mode, sizes) = (Mode::All, Sizes::FULL);
     Case { name, mode, destinations, sizes, of_bare: 0.9, of_userspace: None }
 }

@@ -123,7 +123,7 @@ struct Message {
 }
 
 fn messages(site: &Site, session: Session, sizes: Sizes) -> Result<Vec<Message>> {
-    let count = if sizes == Sizes::Equal { 1 } else { VARIED };
+    let count = if sizes == Sizes::FULL { 1 } else { VARIED };
     let mut batch = Batch::new(count, sizes);
     let records = batch.records();
     let message = |(message, records): (&mut [u8], u32)| {

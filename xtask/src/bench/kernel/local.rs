@@ -15,7 +15,8 @@ use super::scene::{Scene, Stand};
 use crate::bench::case::Route;
 use crate::bench::message::Sizes;
 use crate::bench::page::{Page, Phase};
-use crate::bench::rig::{Load, Rig, Side as RigSide, pause};
+use crate::bench::rig::{Load, Rig, pause};
+use crate::bench::side::Side as RigSide;
 use crate::bench::stats::Spread;
 use crate::bench::{Mode, Plan, Protocol};
 use crate::process::{Output, Placement, Process, wait_until};
@@ -91,14 +92,16 @@ pub fn measure(plan: &Plan, scene: &Scene, object: &Object, case: &Local) -> Res
 fn near(plan: &Plan, scene: &Scene, case: &Local, balancer: bool) -> Result<Run> {
     let plan = plan.inside(scene.network());
     let route = Route {
-        protocol: Protocol::Udp,
+        input: Protocol::Udp,
+        output: Protocol::Udp,
         mode: Mode::RoundRobin,
         sizes: Sizes::Varied,
         destinations: case.destinations.into(),
+        exporters: 1,
         kernel: true,
     };
     let side = if balancer { RigSide::Balancer } else { RigSide::Direct };
-    let rig = Rig::start(&plan, side, &route, Load { rate: 0, sessions: 1, times: false })?;
+    let rig = Rig::start(&plan, &side, &route, Load { rate: 0, times: false })?;
     rig.set_phase(Phase::Run);
     pause(plan.warm_up)?;
     settle(&rig)?;

@@ -163,7 +163,8 @@ impl Stand {
         let network = Some(scene.network());
         let placement = Placement { network, ..plan.measured.clone() };
         let receiver = Receiver {
-            protocol: Protocol::Udp,
+            input: Protocol::Udp,
+            output: Protocol::Udp,
             mode: case.mode,
             listen: scene.receiver(),
             destinations: scene.destinations(case.destinations)?,
@@ -181,8 +182,8 @@ impl Stand {
     fn introduce(&mut self, scene: &Scene, case: &Case, kernel: bool) -> Result<()> {
         let Program::Balancer(balancer) = &mut self.program else { return Ok(()) };
         let before = scene.sink.arrived()?;
-        self.socket.send(&template())?;
-        let mut batch = Batch::new(1, Sizes::Equal);
+        self.socket.send(&template(Sizes::FULL))?;
+        let mut batch = Batch::new(1, Sizes::FULL);
         let all = u64::from(case.destinations) * (1 + SOME);
         wait_until("the session is forwarded", LIMIT, || {
             balancer.process.check_running()?;

@@ -1,0 +1,48 @@
+//! `nfacctd` of pmacct with its `tee` plugin: copies datagrams to a pool of receivers, or has them
+//! take turns.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use super::{list, write};
+use crate::bench::case::Route;
+use crate::bench::parts::RECEIVE_BUFFER;
+use crate::bench::side::Task;
+use crate::bench::{Mode, Protocol};
+
+/// Of the queue from its core to the plugin, and of what goes over at once: a ratio of 1:100 is what
+/// its documentation wants, "to improve throughput".
+const PIPE: usize = 64 << 20;
+const BUFFER: usize = 640 << 10;
+
+/// UDP only.
+pub fn does(route: &Route) -> bool {
+    route.input == Protocol::Udp && route.output == Protocol::Udp
+}
+
+/// Not in its transparent mode, which writes each packet's headers itself, and is slower.
+pub fn command(task: &Task<'_>) -> Result<Vec<OsString>> {
+    let turns = match task.route.mode {
+        Mode::All => "",
+        Mode::RoundRobin => " balance-alg=rr",
+    };
+    let pool = format!("id=1 ip={}{turns}\n", list(task.destinations, ","));
+    let pool = write(task.directory, "receivers.lst", &pool)?;
+    let text = format!(
+        "daemonize: false\n\
+         nfacctd_ip: {}\n\
+         nfacctd_port: {}\n\
+         nfacctd_pipe_size: {RECEIVE_BUFFER}\n\
+         plugins: tee[bench]\n\
+         tee_receivers[bench]: {}\n\
+         tee_transparent: false\n\
+         plugin_pipe_size[bench]: {PIPE}\n\
+         plugin_buffer_size[bench]: {BUFFER}\n",
+        task.listen.ip(),
+        task.listen.port(),
+        pool.display(),
+    );
+    let configuration = write(task.directory, "nfacctd.conf", &text)?;
+    Ok(vec!["nfacctd".into(), "-f".into(), configuration])
+}
