@@ -86,6 +86,16 @@ pub const CASES: [Case; 35] = [
     Case::new("udp-tcp-rr-2", Udp, Tcp, RoundRobin),
 ];
 
+/// The routes on which it is looked at what the collectors get.
+pub const STREAMS: [(&str, Route); 6] = [
+    ("stream-udp-rr", Case::new("", Udp, Udp, RoundRobin).route),
+    ("stream-udp-all", Case::new("", Udp, Udp, All).route),
+    ("stream-tcp-rr", Case::new("", Tcp, Tcp, RoundRobin).route),
+    ("stream-tcp-all", Case::new("", Tcp, Tcp, All).route),
+    ("stream-tcp-udp-rr", Case::new("", Tcp, Udp, RoundRobin).route),
+    ("stream-udp-tcp-rr", Case::new("", Udp, Tcp, RoundRobin).route),
+];
+
 /// The memory cases.
 pub const MEMORY: [Memory; 2] = [memory("memory-tcp", Tcp), memory("memory-udp", Udp)];
 

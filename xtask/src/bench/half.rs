@@ -29,9 +29,9 @@ pub struct Half {
 
 /// One run of one side.
 #[derive(Clone, Copy, Debug)]
-struct Run {
-    p50_us: f64,
-    p99_us: f64,
+pub struct Run {
+    pub p50_us: f64,
+    pub p99_us: f64,
     p999_us: f64,
     loss: f64,
     others: f64,
@@ -67,7 +67,8 @@ impl Half {
     }
 }
 
-fn run(plan: &Plan, side: &Side, route: &Route, rate: f64) -> Result<Run> {
+/// One run of one side at a steady rate.
+pub fn run(plan: &Plan, side: &Side, route: &Route, rate: f64) -> Result<Run> {
     let rig = Rig::start(plan, side, route, Load::steady(rate, true))?;
     rig.set_phase(Phase::Run);
     pause(plan.warm_up)?;

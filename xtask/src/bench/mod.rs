@@ -7,6 +7,7 @@
 //! compared. A figure counts only if the program under measurement was the limit, not the load. The
 //! kernel path has ways of its own to be measured: see [`kernel`].
 
+mod against;
 mod case;
 mod cpu;
 mod daemon;
@@ -25,6 +26,7 @@ mod show;
 mod side;
 mod sink;
 mod stats;
+mod stream;
 mod sys;
 mod throughput;
 
@@ -47,6 +49,12 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Say in under three minutes whether the working tree is slower than another revision
+    #[arg(long)]
+    quick: bool,
+    /// That revision, as git names it
+    #[arg(long, value_name = "REVISION", default_value = "HEAD~", requires = "quick")]
+    against: String,
     /// Cases to run: names or their beginnings, as in the table
     #[arg(long, value_delimiter = ',', value_name = "CASE")]
     only: Vec<String>,
@@ -54,7 +62,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Measure the load, the relay and the peers only
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     without_balancer: bool,
     /// Another program to compare with: `{listen}` (or `{port}`), `{dests}`, `{mode}` (All,
     /// RoundRobin), `{input}` and `{output}` (tcp, udp) and `{directory}` (for its files) are filled
@@ -64,12 +72,12 @@ pub struct Args {
     /// Leave out the peers that packages have
     #[arg(long)]
     without_peers: bool,
-    /// Runs of each side; the median counts
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
-    /// Seconds of each run
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f32,
+    /// Runs of each side; the median counts [default: 5, with --quick 7]
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Seconds of each run [default: 2, with --quick 0.5]
+    #[arg(long)]
+    seconds: Option<f32>,
     /// CPU of the program under measurement; the load gets all others
     #[arg(long)]
     cpu: Option<usize>,
@@ -131,6 +139,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     interrupt::install()?;
     let plan = Plan::new(args)?;
     let wanted = |name: &str| args.wants(name);
+    if args.quick {
+        return against::run(&plan, &args.against, wanted);
+    }
     let kernel = match plan.balancer {
         Some(_) => kernel::Bench::prepare(wanted)?,
         None => None,
@@ -139,6 +150,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut report = report::Report::new(&plan);
     for case in case::CASES.iter().filter(|case| wanted(case.name)) {
         report.throughput(throughput::measure(&plan, case)?);
+    }
+    for (name, route) in case::STREAMS.iter().filter(|(name, _)| wanted(name)) {
+        report.stream(stream::measure(&plan, name, route)?);
     }
     if plan.balancer.is_some() {
         for case in case::MEMORY.iter().filter(|case| wanted(case.name)) {
@@ -179,6 +193,11 @@ impl Plan {
         }
         let target = build(!args.without_balancer)?;
         process::raise_open_files()?;
+        let (runs, seconds) = if args.quick { (7, 0.5) } else { (5, 2.0) };
+        let peers = match args.quick {
+            true => Vec::new(),
+            false => peer::present(&args.peer, !args.without_peers),
+        };
         Ok(Self {
             parts: target.join("xtask"),
             balancer: (!args.without_balancer).then(|| target.join("ipfix-balancer")),
@@ -187,10 +206,10 @@ impl Plan {
                 cpus: (0..cpus).filter(|cpu| *cpu != measured).collect(),
                 ..Placement::default()
             },
-            peers: peer::present(&args.peer, !args.without_peers),
-            runs: args.runs.max(1),
+            peers,
+            runs: args.runs.unwrap_or(runs).max(1),
             warm_up: WARM_UP,
-            window: Duration::try_from_secs_f32(args.seconds)?,
+            window: Duration::try_from_secs_f32(args.seconds.unwrap_or(seconds))?,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Plan, kernel, memory, throughput};
+use super::{Plan, kernel, memory, stream, throughput};
 
 /// The results so far.
 #[derive(Debug, Default, Serialize)]
@@ -18,6 +18,7 @@ pub struct Report {
     window_seconds: f32,
     throughput: Vec<throughput::CaseResult>,
     memory: Vec<memory::CaseResult>,
+    streams: Vec<stream::CaseResult>,
     kernel_path: kernel::Results,
     passed: usize,
     missed: usize,
@@ -55,6 +56,11 @@ impl Report {
     /// Keeps a memory case.
     pub fn keep_memory(&mut self, case: memory::CaseResult) {
         self.memory.push(case);
+    }
+
+    /// Keeps what collectors got.
+    pub fn keep_stream(&mut self, case: stream::CaseResult) {
+        self.streams.push(case);
     }
 
     /// The kernel path's figures.

@@ -105,7 +105,7 @@ impl Rig {
 
     /// Templates go to everyone through the balancer; others give them to anyone.
     fn wait_for_templates(&mut self, side: &Side, route: &Route) -> Result<()> {
-        let all = *side == Side::Balancer || route.mode == Mode::All;
+        let all = side.is_balancer() || route.mode == Mode::All;
         let exporters = u64::from(route.exporters);
         wait_until("templates arrive at the sinks", LIMIT, || {
             self.check_running()?;

@@ -1,12 +1,13 @@
 //! The lines of the table, with their verdicts.
 
-use super::Plan;
 use super::case::ADDED_P99_US;
 use super::half::Half;
-use super::memory;
+
 use super::report::{Report, Verdict};
 use super::side::Side;
+use super::stream::Account;
 use super::throughput::{CaseResult, SideResult};
+use super::{Plan, memory, stream};
 
 /// Shows how things are measured.
 pub fn header(plan: &Plan) {
@@ -38,9 +39,7 @@ impl Report {
             }
             println!("{}  {}", figures(case.name, side), remarks.join("; "));
         }
-        for (name, why) in &case.left_out {
-            println!("{:<18} {name:<9} left out: {why}", case.name);
-        }
+        show_left_out(case.name, &case.left_out);
         for side in &case.sides {
             if let Some(half) = &side.half {
                 let verdict = self.judge_half(&side.side, half);
@@ -121,6 +120,35 @@ impl Report {
             case.name, "balancer", case.now_mib, case.most_mib, case.sessions, case.target_mib,
         );
         self.keep_memory(case);
+    }
+}
+
+impl Report {
+    /// Shows and keeps what collectors got.
+    pub fn stream(&mut self, case: stream::CaseResult) {
+        for (side, account) in &case.sides {
+            let verdict = match (side, account.is_clean()) {
+                (Side::Balancer, clean) => self.judge(clean),
+                (_, true) => "clean",
+                (_, false) => "breaks the stream",
+            };
+            let Account { unknown, breaks, malformed, missing, surplus, messages } = account;
+            println!(
+                "{:<18} {:<9} {unknown} sets without template, {breaks} sequence breaks, {missing} \
+                 records missing, {surplus} too many, {malformed} malformed; messages at the \
+                 collectors: {messages:?}  {verdict}",
+                case.name,
+                side.name(),
+            );
+        }
+        show_left_out(case.name, &case.left_out);
+        self.keep_stream(case);
+    }
+}
+
+fn show_left_out(case: &str, peers: &[(String, String)]) {
+    for (name, why) in peers {
+        println!("{case:<18} {name:<9} left out: {why}");
     }
 }
 

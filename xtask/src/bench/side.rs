@@ -26,6 +26,8 @@ pub enum Side {
     /// The plainest program that passes bytes on.
     Relay,
     Peer(Peer),
+    /// The balancer of another revision.
+    Before(PathBuf),
     Balancer,
 }
 
@@ -58,8 +60,14 @@ impl Side {
             Self::Direct => "direct",
             Self::Relay => "relay",
             Self::Peer(peer) => &peer.name,
+            Self::Before(_) => "before",
             Self::Balancer => "balancer",
         }
+    }
+
+    /// Whether it is the balancer, of any revision.
+    pub fn is_balancer(&self) -> bool {
+        matches!(self, Self::Balancer | Self::Before(_))
     }
 
     /// Destinations that it sends to on this route; the relay keeps a stream in one piece.
@@ -81,6 +89,7 @@ impl Side {
     pub fn start(&self, plan: &Plan, task: &Task<'_>) -> Result<Option<Process>> {
         let words = match self {
             Self::Direct => return Ok(None),
+            Self::Before(program) => return balancer(program, plan, task).map(Some),
             Self::Balancer => {
                 let program = plan.balancer.as_ref().context("the balancer was left out")?;
                 return balancer(program, plan, task).map(Some);

@@ -13,6 +13,8 @@ pub enum Side {
     Drop,
     /// A program that redirects, or copies, and looks at nothing.
     Bare,
+    /// No program: the kernel forwards by its routing table, to one collector.
+    Forward,
     /// The balancer's programs.
     Kernel,
     /// The balancer without them.
@@ -44,7 +46,7 @@ impl Case {
     /// The sides that are compared.
     pub fn sides(&self) -> &'static [Side] {
         match self.of_userspace {
-            Some(_) => &[Side::Drop, Side::Bare, Side::Kernel, Side::Userspace],
+            Some(_) => &[Side::Drop, Side::Bare, Side::Forward, Side::Kernel, Side::Userspace],
             None => &[Side::Bare, Side::Kernel],
         }
     }

@@ -8,11 +8,12 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use aya::Ebpf;
-use ipfix_balancer_tests::lab::{Family, Interface, Lab, Site};
+use ipfix_balancer_tests::lab::{Family, Interface, Lab, Namespace, Site};
 use tempfile::TempDir;
 
 use super::case::{Case, Side};
@@ -79,6 +80,12 @@ impl Scene {
                 let program = attach_bare(object, way_in, way_out, case.copies())?;
                 Stand::program(self, Program::Bare(program))
             }
+            Side::Forward => {
+                let routing = Routing::switch_on(self.lab.balancer())?;
+                let mut stand = Stand::program(self, Program::Routing(routing))?;
+                stand.session.receiver = self.destination()?;
+                Ok(stand)
+            }
             Side::Kernel | Side::Userspace => {
                 Stand::balancer(self, plan, case, side == Side::Kernel)
             }
@@ -139,7 +146,28 @@ pub struct Stand {
 enum Program {
     Sink(Sink),
     Bare(#[expect(dead_code, reason = "what is attached lives as long")] Ebpf),
+    Routing(#[expect(dead_code, reason = "it is on as long")] Routing),
     Balancer(Balancer),
+}
+
+/// A namespace that forwards, while this lives.
+struct Routing(Arc<Namespace>);
+
+impl Routing {
+    const SETTING: &str = "ipv4/ip_forward";
+
+    fn switch_on(namespace: &Arc<Namespace>) -> Result<Self> {
+        namespace.set(Self::SETTING, "1")?;
+        Ok(Self(Arc::clone(namespace)))
+    }
+}
+
+impl Drop for Routing {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.set(Self::SETTING, "0") {
+            eprintln!("forwarding stays on: {error:#}");
+        }
+    }
 }
 
 struct Balancer {
@@ -200,7 +228,7 @@ impl Stand {
     fn give_priority(&self) -> Result<()> {
         match &self.program {
             Program::Balancer(balancer) => poller::equal(balancer.process.id()),
-            Program::Sink(_) | Program::Bare(_) => Ok(()),
+            Program::Sink(_) | Program::Bare(_) | Program::Routing(_) => Ok(()),
         }
     }
 
@@ -208,7 +236,7 @@ impl Stand {
     pub fn forwarded(&self) -> Result<u64> {
         match &self.program {
             Program::Balancer(balancer) => balancer.forwarded(),
-            Program::Sink(_) | Program::Bare(_) => Ok(0),
+            Program::Sink(_) | Program::Bare(_) | Program::Routing(_) => Ok(0),
         }
     }
 
@@ -216,7 +244,7 @@ impl Stand {
     pub fn daemon_time(&self) -> Result<Duration> {
         match &self.program {
             Program::Balancer(balancer) => poller::time_of(balancer.process.id()),
-            Program::Sink(_) | Program::Bare(_) => Ok(Duration::ZERO),
+            Program::Sink(_) | Program::Bare(_) | Program::Routing(_) => Ok(Duration::ZERO),
         }
     }
 }

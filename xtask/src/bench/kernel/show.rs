@@ -106,6 +106,7 @@ fn name(side: Side) -> &'static str {
     match side {
         Side::Drop => "drop",
         Side::Bare => "bare",
+        Side::Forward => "forward",
         Side::Kernel => "balancer",
         Side::Userspace => "userspace",
     }
