@@ -1,7 +1,7 @@
 //! Processes that end when their guard does, and a launcher that sets where and how they run.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,6 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -124,11 +125,21 @@ impl Process {
         }
     }
 
-    /// Asks the process to end, and kills it if it has not within the limit.
+    /// Asks the process to end, and kills it if it has not within the limit; and with it what it has
+    /// started and left behind.
     pub fn stop(&mut self, limit: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
+        let started = family(self.child.id())?.split_off(1);
+        let status = self.end(limit)?;
+        for id in started {
+            end_left_behind(id)?;
+        }
+        Ok(status)
+    }
+
+    fn end(&mut self, limit: Duration) -> Result<ExitStatus> {
         if let Ok(id) = i32::try_from(self.child.id()) {
             kill(Pid::from_raw(id), Signal::SIGTERM)?;
         }
@@ -155,6 +166,38 @@ impl Drop for Process {
             eprintln!("{}: failed afterwards: {command:?}", self.name);
         }
     }
+}
+
+/// A process, and all that it and its children have started.
+pub fn family(id: u32) -> Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let child = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+        // It may have ended meanwhile.
+        parents.extend(child.and_then(|child| Some((child, parent(child)?))));
+    }
+    let mut family = vec![id];
+    let mut place = 0;
+    while let Some(parent) = family.get(place).copied() {
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| child));
+        place += 1;
+    }
+    Ok(family)
+}
+
+/// Kills a process that has outlived the one that started it, if it has.
+fn end_left_behind(id: u32) -> Result<()> {
+    match kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("process {id} cannot be ended")),
+    }
+}
+
+fn parent(id: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The hidden launcher: sets what is inherited, then becomes the program.

@@ -20,27 +20,6 @@ pub fn of_process(id: u32) -> Result<Duration> {
     Ok(clock.now()?.into())
 }
 
-/// A process, and all that it and its children have started.
-pub fn family(id: u32) -> Result<Vec<u32>> {
-    let mut parents: Vec<(u32, u32)> = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(child) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        // It may have ended meanwhile.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
-        parents.extend(parent.and_then(|parent| parent.parse().ok()).map(|parent| (child, parent)));
-    }
-    let mut family = vec![id];
-    let mut place = 0;
-    while let Some(parent) = family.get(place).copied() {
-        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| child));
-        place += 1;
-    }
-    Ok(family)
-}
-
 /// CPU time that the whole machine has used so far, not idling.
 pub fn of_machine() -> Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;

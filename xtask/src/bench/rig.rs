@@ -13,7 +13,7 @@ use super::case::Route;
 use super::page::{Count, EXPORTER, FIRST_SINK, Page, Phase};
 use super::side::{Side, Task, free_address};
 use super::{Mode, Plan, Protocol, cpu, value};
-use crate::process::{Output, Placement, Process, wait_until};
+use crate::process::{Output, Placement, Process, family, wait_until};
 
 /// How long anything of the rig may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -97,7 +97,7 @@ impl Rig {
             Self { exporter, measured, sinks, family: Vec::new(), page, output, directory };
         rig.wait_for_templates(side, route)?;
         rig.family = match &rig.measured {
-            Some(process) => cpu::family(process.id())?,
+            Some(process) => family(process.id())?,
             None => Vec::new(),
         };
         Ok(rig)
