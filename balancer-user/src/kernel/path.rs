@@ -218,7 +218,7 @@ impl KernelPath {
         }
     }
 
-    /// Frames that interfaces have not taken, see [`Egress::drops`].
+    /// Frames that interfaces have not taken.
     pub fn egress_drops(&self) -> BTreeMap<String, u64> {
         self.egress.as_ref().map(Egress::drops).unwrap_or_default()
     }
