@@ -106,7 +106,7 @@ fn udp_sources_beyond_the_limit_are_refused_and_counted_and_the_others_served() 
     first.send(&Flows::new(1).templates()).unwrap();
     let message = Message::new(1, 0).build();
     let limit = u64::try_from(MAX_SESSIONS).unwrap();
-    let mut sources = (2_u8..=254).flat_map(|host| (20_000_u16..20_040).map(move |p| (host, p)));
+    let mut sources = (2_u8..=254).flat_map(|host| (20_000_u16..20_080).map(move |p| (host, p)));
     // Until it is full: the kernel may drop some of what comes at once.
     poll::wait("as many sessions as there may be", || {
         for (host, port) in sources.by_ref().take(500) {

@@ -26,7 +26,7 @@ use crate::{
 
 /// Sessions that one receiver serves at a time. Each takes a file descriptor and one more for
 /// every destination.
-pub const MAX_SESSIONS: usize = 4096;
+pub const MAX_SESSIONS: usize = 16_384;
 
 /// State of one handler thread.
 pub struct Shared {
