@@ -30,10 +30,10 @@ impl Receiver {
         placement: &Placement,
         directory: &Path,
     ) -> Result<Process> {
-        daemon::start(program, placement, directory, &self.configuration()?)
+        daemon::start(program, placement, directory, &self.configuration(&placement.cpus)?)
     }
 
-    fn configuration(&self) -> Result<String> {
+    fn configuration(&self, cpus: &[usize]) -> Result<String> {
         let list: Vec<String> =
             self.destinations.iter().map(|to| format!("{}/{}", to.ip(), to.port())).collect();
         let mut text = String::new();
@@ -47,6 +47,12 @@ impl Receiver {
             ("ACCEL", if self.kernel { "auto" } else { "off" }),
         ] {
             writeln!(text, "IPFIX_FULLFLOW_{key}[0]={value}")?;
+        }
+        // A handler leaves the CPUs it was started on, unless it is told otherwise. With the kernel
+        // path the key says where the programs run, too.
+        if !self.kernel {
+            let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+            writeln!(text, "IPFIX_FULLFLOW_TASKSET[0]={}", cpus.join(","))?;
         }
         Ok(text)
     }
