@@ -291,6 +291,10 @@ impl Input {
     fn look_after(&mut self) {
         let overloaded =
             std::mem::replace(&mut self.drops_seen, self.kernel_drops) != self.kernel_drops;
+        // Without the kernel path there are no hand-overs, and many sessions to look at in vain.
+        if self.shared.offload.borrow().is_none() {
+            return;
+        }
         for relay in self.sessions.values() {
             relay.borrow_mut().look_after(overloaded);
         }
