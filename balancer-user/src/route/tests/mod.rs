@@ -113,7 +113,8 @@ fn destinations_on_this_host_are_local() {
             ("10.0.0.1", "10.0.0.1"),
             ("fd00::1", "fd00::1"),
         ] {
-            let next_hop = routes.resolve(ip(destination), ip(source)).unwrap();
+            // Of an IPv6 address the kernel makes sure first that nobody else has it.
+            let next_hop = resolved(&mut routes, destination, source);
             let expected = NextHop {
                 interface: index("lo"),
                 mtu: 65536,
