@@ -49,7 +49,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Say in under three minutes whether the working tree is slower than another revision
+    /// Say in about three minutes whether the working tree is slower than another revision
     #[arg(long)]
     quick: bool,
     /// That revision, as git names it
