@@ -137,7 +137,7 @@ fn short(value: f64) -> String {
 
 /// Rates, where the balancer was the limit, and costs.
 fn saturated(plan: &Plan, before: &Side, case: &Case) -> Result<Vec<Figure>> {
-    let turns = turns(plan, before, |side| throughput::run(plan, side, &case.route))?;
+    let turns = turns(plan, before, |side| throughput::run(plan, side, &case.route, 0))?;
     let mut figures = vec![Figure::new("cpu us", false, &turns, |run| run.cpu_us)];
     if !turns.iter().flatten().any(|run| run.load_limited) {
         figures.insert(0, Figure::new("rate", true, &turns, |run| run.rate));

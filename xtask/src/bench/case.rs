@@ -10,9 +10,13 @@ pub struct Route {
     pub output: Protocol,
     pub mode: Mode,
     pub sizes: Sizes,
-    /// Destinations of the balancer.
+    /// Templates of an exporter, which its messages use in turn.
+    pub templates: u16,
+    /// Receivers of the balancer; elsewhere there is one.
+    pub receivers: u32,
+    /// Destinations of each.
     pub destinations: u32,
-    /// Exporter sessions.
+    /// Exporter sessions, shared out among the receivers.
     pub exporters: u32,
     /// Whether the balancer may use the kernel path.
     pub kernel: bool,
@@ -88,20 +92,20 @@ pub const CASES: [Case; 35] = [
 
 /// The routes on which it is looked at what the collectors get.
 pub const STREAMS: [(&str, Route); 6] = [
-    ("stream-udp-rr", Case::new("", Udp, Udp, RoundRobin).route),
-    ("stream-udp-all", Case::new("", Udp, Udp, All).route),
-    ("stream-tcp-rr", Case::new("", Tcp, Tcp, RoundRobin).route),
-    ("stream-tcp-all", Case::new("", Tcp, Tcp, All).route),
-    ("stream-tcp-udp-rr", Case::new("", Tcp, Udp, RoundRobin).route),
-    ("stream-udp-tcp-rr", Case::new("", Udp, Tcp, RoundRobin).route),
+    ("stream-udp-rr", Route::base(Udp, Udp, RoundRobin)),
+    ("stream-udp-all", Route::base(Udp, Udp, All)),
+    ("stream-tcp-rr", Route::base(Tcp, Tcp, RoundRobin)),
+    ("stream-tcp-all", Route::base(Tcp, Tcp, All)),
+    ("stream-tcp-udp-rr", Route::base(Tcp, Udp, RoundRobin)),
+    ("stream-udp-tcp-rr", Route::base(Udp, Tcp, RoundRobin)),
 ];
 
 /// The memory cases.
 pub const MEMORY: [Memory; 2] = [memory("memory-tcp", Tcp), memory("memory-udp", Udp)];
 
 const fn memory(name: &'static str, protocol: Protocol) -> Memory {
-    let case = Case::new(name, protocol, protocol, RoundRobin).exporters(1000);
-    Memory { name, route: case.route, most_mib: 32.0 }
+    let route = Route { exporters: 1000, ..Route::base(protocol, protocol, RoundRobin) };
+    Memory { name, route, most_mib: 32.0 }
 }
 
 /// Has to beat every peer.
@@ -123,17 +127,26 @@ const fn of_peer(mode: Mode, sizes: Sizes) -> f64 {
     }
 }
 
-impl Case {
-    const fn new(name: &'static str, input: Protocol, output: Protocol, mode: Mode) -> Self {
-        let route = Route {
+impl Route {
+    /// What all cases have but for what is measured.
+    pub const fn base(input: Protocol, output: Protocol, mode: Mode) -> Self {
+        Self {
             input,
             output,
             mode,
             sizes: Sizes::FULL,
+            templates: 1,
+            receivers: 1,
             destinations: 2,
             exporters: 1,
             kernel: false,
-        };
+        }
+    }
+}
+
+impl Case {
+    const fn new(name: &'static str, input: Protocol, output: Protocol, mode: Mode) -> Self {
+        let route = Route::base(input, output, mode);
         Self { name, route, of_relay: None, of_peer: None, half: false }
     }
 

@@ -10,7 +10,7 @@ use super::{Mode, Protocol, value};
 use crate::daemon;
 use crate::process::{Placement, Process};
 
-/// Its one receiver.
+/// One of its receivers.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     pub input: Protocol,
@@ -22,18 +22,22 @@ pub struct Receiver {
     pub kernel: bool,
 }
 
-impl Receiver {
-    /// Starts the balancer.
-    pub fn start(
-        &self,
-        program: &Path,
-        placement: &Placement,
-        directory: &Path,
-    ) -> Result<Process> {
-        daemon::start(program, placement, directory, &self.configuration(&placement.cpus)?)
+/// Starts the balancer.
+pub fn start(
+    program: &Path,
+    placement: &Placement,
+    directory: &Path,
+    receivers: &[Receiver],
+) -> Result<Process> {
+    let mut configuration = String::new();
+    for (index, receiver) in receivers.iter().enumerate() {
+        configuration += &receiver.configuration(index, &placement.cpus)?;
     }
+    daemon::start(program, placement, directory, &configuration)
+}
 
-    fn configuration(&self, cpus: &[usize]) -> Result<String> {
+impl Receiver {
+    fn configuration(&self, index: usize, cpus: &[usize]) -> Result<String> {
         let list: Vec<String> =
             self.destinations.iter().map(|to| format!("{}/{}", to.ip(), to.port())).collect();
         let mut text = String::new();
@@ -46,13 +50,13 @@ impl Receiver {
             ("BALANCER_SUB_PROTO", &value(self.output)),
             ("ACCEL", if self.kernel { "auto" } else { "off" }),
         ] {
-            writeln!(text, "IPFIX_FULLFLOW_{key}[0]={value}")?;
+            writeln!(text, "IPFIX_FULLFLOW_{key}[{index}]={value}")?;
         }
         // A handler leaves the CPUs it was started on, unless it is told otherwise. With the kernel
         // path the key says where the programs run, too.
         if !self.kernel {
             let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
-            writeln!(text, "IPFIX_FULLFLOW_TASKSET[0]={}", cpus.join(","))?;
+            writeln!(text, "IPFIX_FULLFLOW_TASKSET[{index}]={}", cpus.join(","))?;
         }
         Ok(text)
     }

@@ -13,7 +13,7 @@ use anyhow::Result;
 use nix::sys::prctl;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::message::{Batch, Sizes, now, template};
+use super::message::{Batch, Sizes, now, templates};
 use super::page::{Count, EXPORTER, Page, Part, Phase};
 use super::{Protocol, sys};
 use crate::process;
@@ -41,10 +41,14 @@ pub struct Args {
     page: PathBuf,
     #[arg(long)]
     protocol: Protocol,
-    #[arg(long)]
-    target: SocketAddr,
+    /// Where to; the sessions are shared out among several
+    #[arg(long, required = true)]
+    target: Vec<SocketAddr>,
     #[arg(long)]
     sizes: Sizes,
+    /// Templates of a session
+    #[arg(long, default_value_t = 1)]
+    templates: u16,
     /// Messages per second; 0 for as many as go out
     #[arg(long, default_value_t = 0)]
     rate: u32,
@@ -74,9 +78,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     process::raise_open_files()?;
     let page = Page::open(&args.page)?;
     let part = page.part(EXPORTER)?;
-    let mut batch = Batch::new(args.batch(), args.sizes);
-    let mut sessions = Sessions::open(args, &batch, part)?;
-    sessions.introduce(args.sizes, &page)?;
+    let mut batch = Batch::new(args.batch(), args.sizes).with_templates(args.templates);
+    let templates = templates(args.sizes, args.templates);
+    let mut sessions = Sessions::open(args, &batch, &templates, part)?;
+    sessions.introduce(&templates, &page)?;
     match args.rate {
         0 => full_speed(&mut sessions, &page, part, &mut batch)?,
         rate => paced(&mut sessions, &page, part, &mut batch, rate)?,
@@ -92,11 +97,11 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn open(args: &Args, batch: &Batch, part: Part<'_>) -> Result<Self> {
+    fn open(args: &Args, batch: &Batch, templates: &[Vec<u8>], part: Part<'_>) -> Result<Self> {
         let mut all = Vec::with_capacity(args.sessions);
-        for _ in 0..args.sessions {
-            let mut session = Session::open(args, batch)?;
-            session.send_template(args.sizes)?;
+        for target in args.target.iter().cycle().take(args.sessions) {
+            let mut session = Session::open(args, *target, batch)?;
+            session.send_templates(templates)?;
             all.push(session);
             part.add(Count::Connections, 1);
             sleep(SESSION_PAUSE);
@@ -105,7 +110,7 @@ impl Sessions {
     }
 
     /// Sends the templates until the bench has seen them arrive.
-    fn introduce(&mut self, sizes: Sizes, page: &Page) -> Result<()> {
+    fn introduce(&mut self, templates: &[Vec<u8>], page: &Page) -> Result<()> {
         let mut last = Instant::now();
         while page.phase() == Phase::Setup {
             sleep(Duration::from_millis(1));
@@ -114,7 +119,7 @@ impl Sessions {
             }
             for session in &mut self.all {
                 if !matches!(session.wire, Wire::Tcp(_)) {
-                    session.send_template(sizes)?;
+                    session.send_templates(templates)?;
                 }
             }
             last = Instant::now();
@@ -145,16 +150,16 @@ enum Wire {
 }
 
 impl Session {
-    fn open(args: &Args, batch: &Batch) -> Result<Self> {
+    fn open(args: &Args, target: SocketAddr, batch: &Batch) -> Result<Self> {
         let wire = match args.protocol {
             Protocol::Tcp => {
-                let stream = TcpStream::connect(args.target)?;
+                let stream = TcpStream::connect(target)?;
                 stream.set_nodelay(true)?;
                 Wire::Tcp(stream)
             }
             Protocol::Udp => {
                 let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-                socket.connect(args.target)?;
+                socket.connect(target)?;
                 let segment = i32::try_from(batch.first_len())?;
                 if matches!(args.sizes, Sizes::Equal(_)) {
                     setsockopt(&socket, sockopt::UdpGsoSegment, &segment)?;
@@ -167,12 +172,11 @@ impl Session {
         Ok(Self { wire, sequence: 0 })
     }
 
-    fn send_template(&mut self, sizes: Sizes) -> io::Result<()> {
-        let template = template(sizes);
-        match &mut self.wire {
-            Wire::Tcp(stream) => stream.write_all(&template),
-            Wire::Segmented(socket) | Wire::Single(socket) => socket.send(&template).map(|_| ()),
-        }
+    fn send_templates(&mut self, messages: &[Vec<u8>]) -> io::Result<()> {
+        messages.iter().try_for_each(|message| match &mut self.wire {
+            Wire::Tcp(stream) => stream.write_all(message),
+            Wire::Segmented(socket) | Wire::Single(socket) => socket.send(message).map(|_| ()),
+        })
     }
 
     fn send(&mut self, batch: &mut Batch, count: usize, stamp: u64) -> io::Result<usize> {
@@ -198,7 +202,8 @@ fn full_speed(
     Ok(())
 }
 
-/// Sends small groups at even distances.
+/// Sends small groups at even distances. Those that are late leave one after another, in groups of no
+/// more messages than the others.
 fn paced(
     sessions: &mut Sessions,
     page: &Page,
@@ -207,6 +212,8 @@ fn paced(
     rate: u32,
 ) -> Result<()> {
     prctl::set_timerslack(1)?;
+    let group =
+        usize::try_from((u64::from(rate) * TICK).div_ceil(1_000_000_000))?.clamp(1, batch.len());
     let start = now();
     let (mut next, mut sent) = (start, 0_u64);
     while page.phase() < Phase::Stop {
@@ -218,7 +225,7 @@ fn paced(
         next += TICK;
         let due = (time - start).saturating_mul(u64::from(rate)) / 1_000_000_000;
         while sent < due {
-            let count = usize::try_from(due - sent)?.min(batch.len());
+            let count = usize::try_from(due - sent)?.min(group);
             let stamp = if page.phase() == Phase::Stamp { now() } else { 0 };
             let went = u64::try_from(sessions.send(batch, count, stamp)?)?;
             part.add(Count::Messages, went);

@@ -41,6 +41,8 @@ const INTERFACES: [u16; 2] = [10, 14];
 const INTERFACE_NAME: (u16, u16) = (82, u16::MAX);
 
 const TEMPLATE_ID: u16 = 256;
+/// Template records in a message of at most 1400 bytes.
+const TEMPLATES_PER_MESSAGE: usize = 28;
 /// The observation domain of all messages.
 pub const DOMAIN: u32 = 1;
 
@@ -113,15 +115,26 @@ impl FromStr for Sizes {
 
 /// A message with the template.
 pub fn template(sizes: Sizes) -> Vec<u8> {
-    let fields = sizes.fields();
+    templates(sizes, 1).concat()
+}
+
+/// Messages with so many templates, which differ in their ids alone.
+pub fn templates(sizes: Sizes, count: u16) -> Vec<Vec<u8>> {
+    let ids = (TEMPLATE_ID..).take(count.into());
+    let records: Vec<_> = ids.map(|id| template_record(id, &sizes.fields())).collect();
+    let messages = records.chunks(TEMPLATES_PER_MESSAGE);
+    messages.map(|records| message(&[set(TEMPLATE_SET, &records.concat())])).collect()
+}
+
+fn template_record(id: u16, fields: &[(u16, u16)]) -> Vec<u8> {
     let mut record = Vec::new();
-    record.extend(TEMPLATE_ID.to_be_bytes());
+    record.extend(id.to_be_bytes());
     record.extend(short(fields.len()).to_be_bytes());
     for (element, length) in fields {
         record.extend(element.to_be_bytes());
         record.extend(length.to_be_bytes());
     }
-    message(&[set(TEMPLATE_SET, &record)])
+    record
 }
 
 /// A data message of this many sets, with a record in each.
@@ -165,12 +178,16 @@ struct Span {
 pub struct Batch {
     bytes: Vec<u8>,
     spans: Vec<Span>,
+    templates: u16,
+    /// The template of the next message, counted from 0.
+    template: u16,
 }
 
 impl Batch {
-    /// `count` messages.
+    /// `count` messages of one template.
     pub fn new(count: usize, sizes: Sizes) -> Self {
-        let mut batch = Self { bytes: Vec::new(), spans: Vec::with_capacity(count) };
+        let spans = Vec::with_capacity(count);
+        let mut batch = Self { bytes: Vec::new(), spans, templates: 1, template: 0 };
         for index in 0..count {
             let (records, padding) = sizes.shape(index);
             let body = [sizes.record().repeat(records), vec![0; padding]].concat();
@@ -180,6 +197,11 @@ impl Batch {
             batch.spans.push(span);
         }
         batch
+    }
+
+    /// Has the messages use so many templates in turn, from one use of the batch to the next.
+    pub fn with_templates(self, templates: u16) -> Self {
+        Self { templates: templates.max(1), ..self }
     }
 
     /// How many messages there are.
@@ -197,14 +219,17 @@ impl Batch {
         self.spans.first().map_or(0, |span| span.end)
     }
 
-    /// Numbers and stamps the first `count` messages; `sequence` moves on. Gives their bytes.
+    /// Numbers and stamps the first `count` messages and gives them their templates; `sequence` moves
+    /// on. Gives their bytes.
     pub fn prepare(&mut self, count: usize, sequence: &mut u32, stamp: u64) -> &mut [u8] {
         let mut start = 0;
         for span in self.spans.iter().take(count) {
             if let Some(message) = self.bytes.get_mut(start..span.end) {
                 put(message, SEQUENCE_AT, &sequence.to_be_bytes());
                 put(message, STAMP_AT, &stamp.to_be_bytes());
+                put(message, HEADER, &TEMPLATE_ID.saturating_add(self.template).to_be_bytes());
             }
+            self.template = (self.template + 1) % self.templates;
             *sequence = sequence.wrapping_add(span.records);
             start = span.end;
         }
@@ -277,6 +302,24 @@ mod tests {
             assert_eq!(decoded.problems, []);
             assert_eq!(decoded.records.len(), usize::try_from(records).unwrap());
         }
+    }
+
+    #[test]
+    fn messages_use_their_templates_in_turn() {
+        let messages = templates(Sizes::FULL, 57);
+        assert_eq!(messages.iter().map(Vec::len).collect::<Vec<_>>(), [1364, 1364, 68]);
+        let mut batch = Batch::new(40, Sizes::FULL).with_templates(57);
+        let mut sent = messages;
+        let mut sequence = 0;
+        for _ in 0..3 {
+            let bytes = batch.prepare(40, &mut sequence, 0);
+            sent.extend(wire::cut(bytes).0.into_iter().map(<[u8]>::to_vec));
+        }
+        let decoded = session(sent);
+        assert_eq!(decoded.problems, []);
+        assert_eq!(decoded.records.len(), 120 * 23);
+        let last = batch.prepare(1, &mut sequence, 0);
+        assert_eq!(last[HEADER..][..2], (TEMPLATE_ID + 120 % 57).to_be_bytes());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod case;
 mod cpu;
 mod daemon;
 mod exporter;
+mod growth;
 mod half;
 mod kernel;
 mod memory;
@@ -61,6 +62,9 @@ pub struct Args {
     /// Write the figures to a file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw how cost grows, a chart for each axis, into a directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "quick")]
+    svg: Option<PathBuf>,
     /// Measure the load, the relay and the peers only
     #[arg(long, conflicts_with = "quick")]
     without_balancer: bool,
@@ -157,6 +161,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if plan.balancer.is_some() {
         for case in case::MEMORY.iter().filter(|case| wanted(case.name)) {
             report.memory(memory::measure(&plan, case)?);
+        }
+        for axis in growth::AXES.iter().filter(|axis| wanted(axis.name)) {
+            let result = growth::measure(&plan, axis)?;
+            result.show();
+            if let Some(directory) = &args.svg {
+                result.draw(directory)?;
+            }
+            report.keep_growth(result);
         }
     }
     if let Some(kernel) = kernel {

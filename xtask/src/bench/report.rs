@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Plan, kernel, memory, stream, throughput};
+use super::{Plan, growth, kernel, memory, stream, throughput};
 
 /// The results so far.
 #[derive(Debug, Default, Serialize)]
@@ -19,6 +19,7 @@ pub struct Report {
     throughput: Vec<throughput::CaseResult>,
     memory: Vec<memory::CaseResult>,
     streams: Vec<stream::CaseResult>,
+    growth: Vec<growth::AxisResult>,
     kernel_path: kernel::Results,
     passed: usize,
     missed: usize,
@@ -61,6 +62,11 @@ impl Report {
     /// Keeps what collectors got.
     pub fn keep_stream(&mut self, case: stream::CaseResult) {
         self.streams.push(case);
+    }
+
+    /// Keeps how cost grows along an axis.
+    pub fn keep_growth(&mut self, axis: growth::AxisResult) {
+        self.growth.push(axis);
     }
 
     /// The kernel path's figures.

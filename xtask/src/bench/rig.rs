@@ -10,6 +10,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use super::case::Route;
+use super::message::templates;
 use super::page::{Count, EXPORTER, FIRST_SINK, Page, Phase};
 use super::side::{Side, Task, free_address};
 use super::{Mode, Plan, Protocol, cpu, value};
@@ -90,9 +91,11 @@ impl Rig {
         let listen = free_address(route.input)?;
         let task = Task { route, listen, destinations, directory: directory.path() };
         let measured = side.start(plan, &task)?;
-        let target =
-            if measured.is_some() { listen } else { *destinations.first().context("no sink")? };
-        let exporter = build.exporter(target)?;
+        let targets = match measured {
+            Some(_) => task.receivers(),
+            None => destinations.iter().take(1).copied().collect(),
+        };
+        let exporter = build.exporter(&targets)?;
         let mut rig =
             Self { exporter, measured, sinks, family: Vec::new(), page, output, directory };
         rig.wait_for_templates(side, route)?;
@@ -107,6 +110,7 @@ impl Rig {
     fn wait_for_templates(&mut self, side: &Side, route: &Route) -> Result<()> {
         let all = side.is_balancer() || route.mode == Mode::All;
         let exporters = u64::from(route.exporters);
+        let messages = exporters * u64::try_from(templates(route.sizes, route.templates).len())?;
         wait_until("templates arrive at the sinks", LIMIT, || {
             self.check_running()?;
             let opened = self.page.part(EXPORTER)?.read(Count::Connections) == exporters;
@@ -114,8 +118,8 @@ impl Rig {
                 self.sink_places().map(|place| Ok(self.page.part(place)?.read(Count::Templates)));
             let counts = counts.collect::<Result<Vec<u64>>>()?;
             let there = match all {
-                true => counts.iter().all(|count| *count >= exporters),
-                false => counts.iter().sum::<u64>() >= exporters,
+                true => counts.iter().all(|count| *count >= messages),
+                false => counts.iter().sum::<u64>() >= messages,
             };
             Ok((opened && there).then_some(()))
         })
@@ -271,13 +275,14 @@ impl Builder<'_> {
         (FIRST_SINK..FIRST_SINK + count).map(|place| self.listening(place)).collect()
     }
 
-    fn exporter(&self, target: SocketAddr) -> Result<Process> {
-        let arguments = vec![
-            format!("--target={target}"),
+    fn exporter(&self, targets: &[SocketAddr]) -> Result<Process> {
+        let mut arguments = vec![
             format!("--sizes={}", self.route.sizes),
+            format!("--templates={}", self.route.templates),
             format!("--rate={}", self.load.rate),
             format!("--sessions={}", self.route.exporters),
         ];
+        arguments.extend(targets.iter().map(|target| format!("--target={target}")));
         let nice = if self.load.rate == 0 { EXPORTER_NICE } else { 0 };
         let placement = Placement { nice, ..self.plan.load.clone() };
         self.part("exporter", self.route.input, &placement, arguments)

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Serialize, Serializer};
 
 use super::case::Route;
-use super::daemon::Receiver;
+use super::daemon::{self, Receiver};
 use super::peer::Peer;
 use super::{Mode, Plan, Protocol, cpu, value};
 use crate::process::{Output, Process, wait_until};
@@ -35,10 +35,23 @@ pub enum Side {
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
     pub route: &'a Route,
+    /// Where it listens, with the first receiver if there are several.
     pub listen: SocketAddr,
     pub destinations: &'a [SocketAddr],
     /// For its files.
     pub directory: &'a Path,
+}
+
+impl Task<'_> {
+    /// Where all receivers listen: on one port of consecutive addresses, as all of 127.0.0.0/8 are
+    /// this host's.
+    pub fn receivers(&self) -> Vec<SocketAddr> {
+        let SocketAddr::V4(first) = self.listen else { return vec![self.listen] };
+        (first.ip().to_bits()..)
+            .take(self.route.receivers as usize)
+            .map(|ip| (Ipv4Addr::from_bits(ip), first.port()).into())
+            .collect()
+    }
 }
 
 impl Side {
@@ -125,9 +138,12 @@ impl Serialize for Side {
 
 fn balancer(program: &Path, plan: &Plan, task: &Task<'_>) -> Result<Process> {
     let Route { input, output, mode, kernel, .. } = *task.route;
-    let destinations = task.destinations.to_vec();
-    let receiver = Receiver { input, output, mode, listen: task.listen, destinations, kernel };
-    receiver.start(program, &plan.measured, task.directory)
+    let receiver = |listen| {
+        let destinations = task.destinations.to_vec();
+        Receiver { input, output, mode, listen, destinations, kernel }
+    };
+    let receivers: Vec<_> = task.receivers().into_iter().map(receiver).collect();
+    daemon::start(program, &plan.measured, task.directory, &receivers)
 }
 
 fn relay(plan: &Plan, task: &Task<'_>) -> Vec<OsString> {

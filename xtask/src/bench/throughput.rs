@@ -134,7 +134,7 @@ fn saturate(plan: &Plan, route: &Route) -> Result<Vec<Contender>> {
             if failed.is_some() {
                 continue;
             }
-            match undisturbed(|| run(plan, side, route).map(|run| (run, run.others))) {
+            match undisturbed(|| run(plan, side, route, 0).map(|run| (run, run.others))) {
                 Ok(run) => runs.push(run),
                 Err(error) if matches!(side, Side::Peer(_)) && !interrupt::requested() => {
                     *failed = Some(format!("{error:#}"));
@@ -164,9 +164,9 @@ fn result(plan: &Plan, case: &Case, side: Side, runs: Vec<Run>) -> Result<SideRe
     Ok(SideResult { side, rate, cpu_us, runs, loss_free, half })
 }
 
-/// One run of one side: as much as goes through.
-pub fn run(plan: &Plan, side: &Side, route: &Route) -> Result<Run> {
-    let rig = Rig::start(plan, side, route, Load { rate: 0, times: false })?;
+/// One run of one side at so many messages per second; at 0, as much as goes through.
+pub fn run(plan: &Plan, side: &Side, route: &Route, rate: u32) -> Result<Run> {
+    let rig = Rig::start(plan, side, route, Load { rate, times: false })?;
     rig.set_phase(Phase::Run);
     pause(plan.warm_up)?;
     let start = rig.snapshot()?;

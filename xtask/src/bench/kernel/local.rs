@@ -92,13 +92,10 @@ pub fn measure(plan: &Plan, scene: &Scene, object: &Object, case: &Local) -> Res
 fn near(plan: &Plan, scene: &Scene, case: &Local, balancer: bool) -> Result<Run> {
     let plan = plan.inside(scene.network());
     let route = Route {
-        input: Protocol::Udp,
-        output: Protocol::Udp,
-        mode: Mode::RoundRobin,
         sizes: Sizes::Varied,
         destinations: case.destinations.into(),
-        exporters: 1,
         kernel: true,
+        ..Route::base(Protocol::Udp, Protocol::Udp, Mode::RoundRobin)
     };
     let side = if balancer { RigSide::Balancer } else { RigSide::Direct };
     let rig = Rig::start(&plan, &side, &route, Load { rate: 0, times: false })?;

@@ -20,7 +20,7 @@ use super::case::{Case, Side};
 use super::generator::Session;
 use super::poller::{self, Poller};
 use super::programs::{Object, Sink, attach_bare};
-use crate::bench::daemon::Receiver;
+use crate::bench::daemon::{self, Receiver};
 use crate::bench::message::{Batch, Sizes, template};
 use crate::bench::{Plan, Protocol};
 use crate::process::{Placement, Process, wait_until};
@@ -198,7 +198,7 @@ impl Stand {
             destinations: scene.destinations(case.destinations)?,
             kernel,
         };
-        let process = receiver.start(&program, &placement, directory.path())?;
+        let process = daemon::start(&program, &placement, directory.path(), &[receiver])?;
         let balancer = Balancer { process, directory, program };
         let mut stand = Self::program(scene, Program::Balancer(balancer))?;
         stand.introduce(scene, case, kernel)?;
