@@ -43,13 +43,14 @@ pub struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Where all receivers listen: on one port of consecutive addresses, as all of 127.0.0.0/8 are
-    /// this host's.
+    /// Where all receivers listen: on consecutive ports, as the balancer takes no port twice, of
+    /// consecutive addresses, as all of 127.0.0.0/8 are this host's and the others' ports are free.
     pub fn receivers(&self) -> Vec<SocketAddr> {
         let SocketAddr::V4(first) = self.listen else { return vec![self.listen] };
         (first.ip().to_bits()..)
+            .zip(first.port()..)
             .take(self.route.receivers as usize)
-            .map(|ip| (Ipv4Addr::from_bits(ip), first.port()).into())
+            .map(|(ip, port)| (Ipv4Addr::from_bits(ip), port).into())
             .collect()
     }
 }
