@@ -105,7 +105,8 @@ reasons! {
         IdleTimeout = idle_timeout,
         /// The connection ended in the middle of a message.
         Truncated = truncated,
-        /// The kernel dropped datagrams before the receiver could read them.
+        /// The kernel dropped datagrams before the receiver could read them: at least so many, for it
+        /// counts datagrams that it has joined (GRO) as one.
         ReceiveBuffer = receive_buffer,
         /// The destination's queue was full.
         QueueFull = queue_full,

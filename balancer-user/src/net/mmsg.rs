@@ -57,7 +57,8 @@ pub struct Receiver {
 /// What one call brought beside the datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
-    /// Datagrams that the kernel has dropped on this socket since it was opened, modulo 2^32.
+    /// What the kernel has dropped on this socket since it was opened, modulo 2^32. It counts a
+    /// train as one (SO_RXQ_OVFL), and does not say how many datagrams it was.
     pub kernel_drops: Option<u32>,
 }
 
@@ -433,6 +434,34 @@ mod tests {
             let datagrams = receive_all(&input, 2);
             assert_eq!((datagrams[0].0.len(), datagrams[1].0.len()), (1, 9000));
         }
+    }
+
+    /// The kernel says nothing of the length of what it has dropped: a counter of drops is a lower
+    /// bound.
+    #[test]
+    fn dropped_trains_count_as_one_each() {
+        let (input, output) = pair();
+        setsockopt(&input, sockopt::UdpGroSegment, &true).unwrap();
+        setsockopt(&input, sockopt::RxqOvfl, &1).unwrap();
+        setsockopt(&input, sockopt::RcvBuf, &100_000).unwrap();
+        let (datagrams, sends) = ([[7; 1000]; 20], 50);
+        let mut sender = Sender::default();
+        for _ in 0..sends {
+            let messages = datagrams.iter().map(|datagram| &datagram[..]);
+            assert_eq!(sender.send(output.as_fd(), messages, Some(1000)).unwrap(), 20);
+        }
+        let mut slab = vec![0; RECEIVE_SLOTS * SLOT_LEN];
+        let (mut receiver, mut trains) = (Receiver::default(), vec![]);
+        let mut arrived = 0;
+        while receiver.receive(input.as_fd(), &mut slab, &mut trains).is_ok() {
+            arrived += trains.iter().map(|train| train.len / train.segment).sum::<usize>();
+        }
+        // What is received next tells.
+        output.send(&[1]).unwrap();
+        let received = receiver.receive(input.as_fd(), &mut slab, &mut trains).unwrap();
+        let dropped = usize::try_from(received.kernel_drops.unwrap()).unwrap();
+        assert!(dropped > 0);
+        assert_eq!(dropped * datagrams.len() + arrived, sends * datagrams.len());
     }
 
     #[test]
