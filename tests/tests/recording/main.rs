@@ -5,6 +5,7 @@ mod copies;
 mod corpus;
 mod crash;
 mod disk;
+mod inspected;
 mod keeping;
 mod launched;
 mod rotation;
