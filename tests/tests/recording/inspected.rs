@@ -63,12 +63,13 @@ fn inspect(path: &Path, collector: &str, found: &mut Octets) -> Result<()> {
         let record: Value = serde_json::from_str(line)?;
         for (name, value) in [("protocol", "tcp"), ("stream", "FULLFLOW"), ("collector", collector)]
         {
-            ensure!(record[name] == value, "{name} of {record}");
+            ensure!(record.get(name).is_some_and(|said| said == value), "{name} of {record}");
         }
-        ensure!(record["dpi_id"] == 4711, "{record}");
-        let exporter = record["exporter"].as_str().context("no exporter")?;
-        if record["options"] == false {
-            let octets = record["fields"]["octetDeltaCount"].as_u64().context("no octets")?;
+        ensure!(record.get("dpi_id").is_some_and(|id| id == 4711), "{record}");
+        let exporter = record.get("exporter").and_then(Value::as_str).context("no exporter")?;
+        if record.get("options") == Some(&Value::Bool(false)) {
+            let octets = record.pointer("/fields/octetDeltaCount").and_then(Value::as_u64);
+            let octets = octets.context("no octets")?;
             found.entry(exporter.to_owned()).or_default().push(octets);
         }
     }
