@@ -28,7 +28,7 @@ pub(super) enum Target {
 
 impl Target {
     /// The same for every spelling of a key.
-    fn key(self) -> String {
+    pub fn key(self) -> String {
         match self {
             Self::Global(param) => format!("{PREFIX}{}", param.name),
             Self::Receiver(id, param) => param.key(id),
@@ -94,13 +94,15 @@ fn note_foreign(line: &Line<'_>, statement: Statement<'_>, findings: &mut Findin
     }
 }
 
-struct BadKey {
+/// Why a key is none of ours.
+pub(super) struct BadKey {
     reason: Reason,
     allowed: Option<String>,
     nearest: Option<String>,
 }
 
-fn target(key: &str) -> Result<Target, BadKey> {
+/// What a key stands for, in any of its spellings.
+pub(super) fn target(key: &str) -> Result<Target, BadKey> {
     let unknown =
         || BadKey { reason: Reason::UnknownKey, allowed: None, nearest: nearest_key(key) };
     let (name, index) = split_index(key);

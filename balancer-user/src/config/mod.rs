@@ -8,9 +8,11 @@
 mod check;
 mod cross;
 mod destinations;
+mod edit;
 mod entries;
 mod environment;
 mod fault;
+mod file;
 mod instance;
 mod launched;
 mod loops;
@@ -39,8 +41,10 @@ use fault::Findings;
 use receivers::{Candidates, Setting};
 
 pub use check::{Report, check};
+pub use edit::{Change, EditError, edit};
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Note, Reason};
+pub use file::{ReplaceError, Stored, previous, read, replace};
 pub use instance::instance;
 pub use markdown::markdown;
 pub use names::{Accel, Mode, Protocol, SpoolFull, UnknownName};

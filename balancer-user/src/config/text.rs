@@ -64,6 +64,28 @@ pub(super) fn value(written: &str) -> Result<String, Reason> {
     }
 }
 
+/// What stands after an `=`.
+#[derive(Debug, PartialEq)]
+pub(super) struct Parts<'a> {
+    pub blank: &'a str,
+    /// With its quotes, if it has any.
+    pub value: &'a str,
+    /// Blanks, a comment, the line end.
+    pub tail: &'a str,
+}
+
+/// Takes apart what stands after an `=`.
+pub(super) fn parts(written: &str) -> Parts<'_> {
+    let rest = written.trim_start_matches([' ', '\t']);
+    let blank = written.get(..written.len() - rest.len()).unwrap_or_default();
+    let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
+    let closed = quote.and_then(|quote| Some(closing(rest.get(1..)?, quote)? + 2));
+    let closed = closed.filter(|end| rest.get(*end..).is_some_and(only_comment));
+    let end = closed.unwrap_or_else(|| without_comment(rest).len());
+    let (value, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    Parts { blank, value, tail }
+}
+
 /// End of the line that `from` is in, behind its `\n`.
 fn line_end(text: &str, from: usize) -> usize {
     let rest = text.get(from..).unwrap_or_default();
@@ -142,7 +164,7 @@ fn without_comment(text: &str) -> &str {
 }
 
 /// Literal text, for use in double quotes.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         if matches!(char, '\\' | '"' | '$') {
