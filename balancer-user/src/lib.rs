@@ -9,6 +9,7 @@ pub mod daemon;
 #[cfg(test)]
 mod docs_tests;
 pub mod handler;
+pub mod import;
 pub mod input;
 pub mod inspect;
 #[cfg_attr(not(feature = "kernel"), path = "kernel_off.rs")]

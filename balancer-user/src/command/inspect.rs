@@ -58,7 +58,7 @@ enum Format {
     Csv,
 }
 
-fn streams() -> impl TypedValueParser<Value = Stream> {
+pub(super) fn streams() -> impl TypedValueParser<Value = Stream> {
     PossibleValuesParser::new(Stream::ALL.map(|stream| stream.info().name))
         .try_map(|name| name.to_ascii_uppercase().parse::<Stream>())
 }

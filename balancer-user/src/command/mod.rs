@@ -1,6 +1,7 @@
 //! The subcommands of `ipfix-balancer`, each with its exit code.
 
 mod client;
+mod import;
 mod inspect;
 mod load;
 
@@ -40,6 +41,11 @@ const EXAMPLES: &str = "Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 IPFIX_BALANCER_LOG sets the log level: error, warn, info (default), debug.";
 
+const IMPORT_EXAMPLES: &str = "Examples:
+  ipfix-balancer import ipfixcol2 /etc/ipfixcol2/startup.xml > my.env
+  ipfix-balancer import --stream CLICKSTREAM pmacct /etc/pmacct/nfacctd.conf
+  ipfix-balancer import samplicator -p 2055 -c samplicator.conf 10.0.0.1/9995";
+
 const INSPECT_EXAMPLES: &str = "Examples:
   ipfix-balancer inspect dump/*.ipfix.zst --summary
   ipfix-balancer inspect --format json dump.ipfix | jq -c 'select(.template == 256) | .fields'
@@ -50,6 +56,12 @@ enum Command {
     /// Check the configuration and show what it comes to; touches nothing.
     #[command(after_help = "Example:\n  ipfix-balancer check --config ./my.env")]
     Check,
+    /// Make a configuration of another program's: IPFIXcol2, pmacct, samplicator.
+    ///
+    /// It goes to standard output. What could not be carried over stands there in comments, and on
+    /// standard error.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(import::Import),
     /// Show what is in dump files, IPFIX Files and captures.
     ///
     /// Records go to standard output, what is wrong with a file to standard error. A broken message
@@ -103,6 +115,7 @@ const EXIT_CONFIGURATION: u8 = 2;
 pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Check => check(&cli.config),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Reload => client::reload(&cli.config),
         Command::Load => load::load(&cli.config),

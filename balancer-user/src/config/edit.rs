@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn what_a_file_says_already_is_not_rewritten() {
-        let changes =
-            [set("IPFIX_FULLFLOW_PORT[0]", "1500"), set("IPFIX_DNSFLOW_PORT[1]", "1600")];
+        let changes = [set("IPFIX_FULLFLOW_PORT[0]", "1500"), set("IPFIX_DNSFLOW_PORT[1]", "1600")];
         assert_eq!(edited(FILE, &changes), FILE);
     }
 
@@ -265,7 +264,8 @@ mod tests {
     fn comments_in_an_old_encoding_stay() {
         let file = b"# \xc0\xc1\nIPFIX_FULLFLOW_PORT=1 # \xc2\xc3\nIPFIX_FULLFLOW_BIND=\xc4 # a\n";
         let changes = [set("IPFIX_FULLFLOW_PORT[0]", "2"), set("IPFIX_FULLFLOW_BIND[0]", "::1")];
-        let expected = b"# \xc0\xc1\nIPFIX_FULLFLOW_PORT=2 # \xc2\xc3\nIPFIX_FULLFLOW_BIND=::1 # a\n";
+        let expected =
+            b"# \xc0\xc1\nIPFIX_FULLFLOW_PORT=2 # \xc2\xc3\nIPFIX_FULLFLOW_BIND=::1 # a\n";
         assert_eq!(edit(file, &changes).unwrap(), expected);
     }
 
