@@ -22,6 +22,7 @@ mod interface;
 mod namespace;
 mod raw;
 mod readings;
+mod segment;
 mod shape;
 
 use std::io::Write;
@@ -36,6 +37,7 @@ pub use namespace::Namespace;
 pub(crate) use namespace::at_home;
 pub use raw::RawExporter;
 pub use readings::{Counters, LinkCounters};
+pub use segment::{Host, Segment};
 pub use shape::Shape;
 
 /// What a test's line ends with, before the reason, when it cannot run here; `cargo xtask test`

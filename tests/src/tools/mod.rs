@@ -10,10 +10,13 @@
 //! | [`tshark`] (any messages) | tshark | records, sets without a template |
 //! | [`to_pcapng`] (a capture) | wireshark-common | nothing: it converts |
 //!
+//! [`Keepalived`] (keepalived) is none of these: it moves addresses between hosts.
+//!
 //! A tool that is not there is an error that says how to get it, never a reason to skip a test.
 
 mod bpftool;
 mod fixbuf;
+mod keepalived;
 mod nfdump;
 mod pmacct;
 mod process;
@@ -26,6 +29,7 @@ use anyhow::{Context, Result};
 
 pub use bpftool::bpf_map;
 pub use fixbuf::{Dump, DumpedField, ipfix_dump, ipfix_dump_records};
+pub use keepalived::Keepalived;
 pub use nfdump::Nfcapd;
 pub use pmacct::Nfacctd;
 pub use python::{PythonCollector, PythonSession};

@@ -16,6 +16,7 @@ const TEST_PACKAGES: &[Package] = &[
     ("ethtool", "settings of network interfaces in tests"),
     ("g++", "builds the fuzzing engine"),
     ("iproute2", "network namespaces and addresses in tests"),
+    ("keepalived", "moves an address between two balancers"),
     ("libfixbuf-tools", "ipfixDump: a collector for TCP, and a reader of dump files"),
     ("nfdump", "nfcapd: a collector for UDP"),
     ("pmacct", "nfacctd: a collector for UDP"),
