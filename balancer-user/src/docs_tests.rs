@@ -2,6 +2,8 @@
 
 #[cfg(feature = "kernel")]
 mod kernel;
+mod metrics;
+mod promql;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -9,8 +11,10 @@ use common::reason::Reason;
 use serde_json::Value;
 
 use crate::{
+    advice::advice,
     daemon::{
-        Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Status,
+        Connections, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
+        RecordingStatus, Status,
     },
     handler::MAX_SESSIONS,
     input::tcp::MESSAGE_TIMEOUT,
@@ -36,6 +40,17 @@ fn every_reason_is_documented_and_no_other() {
     let table = document.lines().skip_while(|line| *line != "## Reasons");
     let documented: Vec<&str> = table.filter(|line| line.starts_with("| `")).collect();
     let row = |reason: Reason| format!("| `{}` | {} |", reason.as_str(), reason.meaning());
+    assert_eq!(documented, Reason::ALL.map(row));
+}
+
+#[test]
+fn troubleshooting_says_what_to_do_for_every_reason() {
+    let document = document("troubleshooting.md");
+    let table = document.lines().skip_while(|line| *line != "## Reasons");
+    let documented: Vec<&str> = table.filter(|line| line.starts_with("| `")).collect();
+    let row = |reason: Reason| {
+        format!("| `{}` | {} | {} |", reason.as_str(), reason.meaning(), advice(reason))
+    };
     assert_eq!(documented, Reason::ALL.map(row));
 }
 
@@ -112,6 +127,7 @@ fn status() -> Status {
         listen: String::new(),
         thread: String::new(),
         cpus: Vec::new(),
+        cpu_milliseconds: 0,
         path: String::new(),
         path_reason: String::new(),
         sessions: 0,
@@ -130,6 +146,7 @@ fn status() -> Status {
         config: String::new(),
         started_unix_seconds: 0,
         uptime_seconds: 0,
+        process: ProcessStatus::default(),
         pins: None,
         interfaces: vec![InterfaceStatus { name: String::new(), dropped: Default::default() }],
         receivers: vec![receiver],
@@ -142,6 +159,7 @@ fn the_schema_has_every_field_of_the_status_and_asks_for_it() {
     let status = serde_json::to_value(status()).unwrap();
     for (status, schema) in [
         ("", ""),
+        ("/process", "/properties/process"),
         ("/interfaces/0", "/$defs/interface"),
         ("/receivers/0", "/$defs/receiver"),
         ("/receivers/0/recording", "/$defs/recording"),

@@ -3,17 +3,20 @@
 //! Data flows one way: [`input`] receives and cuts, [`session`] routes, [`output`] queues and
 //! sends, [`record`] writes dump files. A [`handler`] thread does this for one receiver.
 
+pub mod advice;
 pub mod command;
 pub mod config;
 pub mod daemon;
 #[cfg(test)]
 mod docs_tests;
 pub mod handler;
+pub mod http;
 pub mod import;
 pub mod input;
 pub mod inspect;
 #[cfg_attr(not(feature = "kernel"), path = "kernel_off.rs")]
 pub mod kernel;
+pub mod metrics;
 pub mod net;
 pub mod output;
 pub mod rate_limit;

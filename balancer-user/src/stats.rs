@@ -57,6 +57,8 @@ impl Drops {
 /// Counters of one receiver.
 #[derive(Debug, Default)]
 pub struct ReceiverStats {
+    /// The kernel's number of the handler's thread; 0 before it has begun.
+    pub thread: AtomicU64,
     /// Exporter sessions now.
     pub sessions: Counter,
     /// Messages that came in, dropped ones included.

@@ -10,7 +10,7 @@
 //! - [`setup`]: a daemon with its collectors, for tests;
 //! - [`tools`]: runs collectors and decoders of other projects;
 //! - [`frame`]: Ethernet frames with UDP, built and taken apart;
-//! - [`net`], [`pcap`], [`poll`], [`wire`]: free ports, capture files, waiting, byte access.
+//! - [`http`], [`net`], [`pcap`], [`poll`], [`wire`]: a request, free ports, capture files, waiting, byte access.
 //!
 //! Nothing here sleeps for a fixed time: whoever waits says for what, and until when ([`poll`]).
 
@@ -21,6 +21,7 @@ pub mod decode;
 pub mod dump;
 pub mod exporter;
 pub mod frame;
+pub mod http;
 pub mod lab;
 pub mod net;
 pub mod pcap;

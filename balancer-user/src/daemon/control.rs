@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
     net::{UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 use tracing::warn;
@@ -112,6 +112,20 @@ pub fn ask(config: &Path, request: Request) -> Result<Reply, ControlError> {
 pub struct Server {
     path: PathBuf,
     requests: mpsc::Receiver<(Request, Client)>,
+    asker: Asker,
+}
+
+/// Asks the daemon from within: what the control socket is for other processes.
+#[derive(Clone)]
+pub struct Asker(mpsc::Sender<(Request, Client)>);
+
+impl Asker {
+    /// Waits for the daemon's reply; `None` when it comes to its end first.
+    pub async fn ask(&self, request: Request) -> Option<Reply> {
+        let (sender, reply) = oneshot::channel();
+        self.0.send((request, Client::Within(sender))).await.ok()?;
+        reply.await.ok()
+    }
 }
 
 impl Server {
@@ -127,8 +141,8 @@ impl Server {
             match bind(&dir, &path) {
                 Ok(listener) => {
                     let (sender, requests) = mpsc::channel(PENDING);
-                    tokio::spawn(accept(listener, sender));
-                    return Ok(Server { path, requests });
+                    tokio::spawn(accept(listener, sender.clone()));
+                    return Ok(Server { path, requests, asker: Asker(sender) });
                 }
                 Err(source) => refused = refused.or(Some((path, source))),
             }
@@ -138,11 +152,16 @@ impl Server {
         Err(ControlError::NoPlace { path, source })
     }
 
+    /// A way to ask from within.
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
+    }
+
     /// The next request, and who waits for the reply.
     pub async fn next(&mut self) -> (Request, Client) {
         match self.requests.recv().await {
             Some(request) => request,
-            // The accepting task holds the other end for as long as the runtime lives.
+            // This very server holds the other end.
             None => std::future::pending().await,
         }
     }
@@ -154,15 +173,25 @@ impl Drop for Server {
     }
 }
 
-/// A client that waits for a reply.
-pub struct Client(UnixStream);
+/// Who waits for a reply.
+pub enum Client {
+    /// Another process, by the control socket.
+    Process(UnixStream),
+    /// A task of the daemon.
+    Within(oneshot::Sender<Reply>),
+}
 
 impl Client {
     /// Replies. A client that has gone away needs no answer, one that does not read gets none.
-    pub async fn answer(mut self, reply: Reply) {
-        if let Ok(mut bytes) = serde_json::to_vec(&reply) {
-            bytes.push(b'\n');
-            let _ = timeout(REQUEST_TIMEOUT, self.0.write_all(&bytes)).await;
+    pub async fn answer(self, reply: Reply) {
+        match self {
+            Client::Process(mut stream) => {
+                if let Ok(mut bytes) = serde_json::to_vec(&reply) {
+                    bytes.push(b'\n');
+                    let _ = timeout(REQUEST_TIMEOUT, stream.write_all(&bytes)).await;
+                }
+            }
+            Client::Within(sender) => drop(sender.send(reply)),
         }
     }
 }
@@ -180,7 +209,7 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<(Request, Client)
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(Client(stream), requests.clone()));
+                tokio::spawn(serve(stream, requests.clone()));
             }
             Err(error) => {
                 warn!("can't accept a control connection: {error}");
@@ -190,13 +219,14 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<(Request, Client)
     }
 }
 
-async fn serve(mut client: Client, requests: mpsc::Sender<(Request, Client)>) {
+async fn serve(mut stream: UnixStream, requests: mpsc::Sender<(Request, Client)>) {
     let mut line = String::new();
-    let mut reader = AsyncBufReader::new((&mut client.0).take(MAX_REQUEST));
+    let mut reader = AsyncBufReader::new((&mut stream).take(MAX_REQUEST));
     let read = timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)).await;
     if !matches!(read, Ok(Ok(_))) {
         return;
     }
+    let client = Client::Process(stream);
     match serde_json::from_str(&line) {
         // With the daemon at its end nobody answers, and the client sees the connection close.
         Ok(request) => drop(requests.send((request, client)).await),

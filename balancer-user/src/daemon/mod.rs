@@ -2,7 +2,9 @@
 
 mod beats;
 mod control;
+mod metrics;
 mod paths;
+mod process;
 mod receivers;
 mod status;
 
@@ -23,10 +25,13 @@ use crate::config::{Checked, Config, LoadError, Receiver, ReceiverId};
 
 use control::Client;
 pub use control::{ControlError, Reply, Request, ask};
+use metrics::MetricsServer;
 use paths::Paths;
+use receivers::Changes;
 pub use receivers::Receivers;
 pub use status::{
-    Connections, DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Status,
+    Connections, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
+    RecordingStatus, Status,
 };
 
 /// How long the handlers may take to send what waits when the daemon ends.
@@ -93,6 +98,7 @@ struct Daemon {
     config: PathBuf,
     receivers: Receivers,
     control: control::Server,
+    metrics: MetricsServer,
     started: Started,
 }
 
@@ -109,11 +115,14 @@ impl Daemon {
             warn!("{note}");
         }
         let mut receivers = Receivers::new(path);
+        let mut metrics = MetricsServer::new(control.asker());
+        let opened = metrics.open(checked.config.metrics_listen).await?;
         receivers.apply(&wanted(&checked.config)?).await?;
+        metrics.apply(opened);
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = Started { at: Instant::now(), unix_seconds: since_epoch.as_secs() };
         info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
-        Ok(Daemon { config: path.to_owned(), receivers, control, started })
+        Ok(Daemon { config: path.to_owned(), receivers, control, metrics, started })
     }
 
     /// Serves signals and clients; ends with the client that asked for the stop, if one did.
@@ -144,14 +153,7 @@ impl Daemon {
 
     /// Reads the file anew. A faulty one changes nothing.
     async fn reload(&mut self) -> Reply {
-        let changed = match Config::load(&self.config) {
-            Ok(checked) => match wanted(&checked.config) {
-                Ok(receivers) => self.receivers.apply(&receivers).await,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error.into()),
-        };
-        match changed {
+        match self.apply_file().await {
             Ok(changes) => {
                 info!("reloaded: {changes}");
                 Reply::Done(format!("reloaded: {changes}"))
@@ -165,6 +167,14 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    async fn apply_file(&mut self) -> anyhow::Result<Changes> {
+        let checked = Config::load(&self.config)?;
+        let opened = self.metrics.open(checked.config.metrics_listen).await?;
+        let changes = self.receivers.apply(&wanted(&checked.config)?).await?;
+        self.metrics.apply(opened);
+        Ok(changes)
     }
 
     async fn rotate(&self) -> Reply {
@@ -188,6 +198,7 @@ impl Daemon {
             config: self.config.display().to_string(),
             started_unix_seconds: self.started.unix_seconds,
             uptime_seconds: self.started.at.elapsed().as_secs(),
+            process: process::look(),
             pins: self.receivers.pins().map(|pins| pins.display().to_string()),
             interfaces: self.receivers.interfaces(),
             receivers: self.receivers.status(),

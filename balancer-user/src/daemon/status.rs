@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::atomic::Ordering::Relaxe
 use common::reason::Reason;
 use serde::{Deserialize, Serialize};
 
+use super::process;
 use crate::{
     config::{Mode, Receiver, ReceiverId},
     kernel::PathStatus,
@@ -25,12 +26,27 @@ pub struct Status {
     pub started_unix_seconds: u64,
     /// For how long it has run.
     pub uptime_seconds: u64,
+    /// What it takes of the machine.
+    pub process: ProcessStatus,
     /// Where programs and maps of the kernel path are pinned, if there is one.
     pub pins: Option<String>,
     /// The interfaces that the kernel path sends by at XDP.
     pub interfaces: Vec<InterfaceStatus>,
     /// Its receivers, in the order stream, index.
     pub receivers: Vec<ReceiverStatus>,
+}
+
+/// What the daemon takes of the machine, as the kernel counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// CPU time of all its threads since it was started.
+    pub cpu_milliseconds: u64,
+    /// Memory in use.
+    pub resident_bytes: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// How many it may have open.
+    pub max_files: u64,
 }
 
 /// An interface that the kernel path sends by, for all receivers together.
@@ -59,6 +75,8 @@ pub struct ReceiverStatus {
     pub thread: String,
     /// CPUs the handler is pinned to; empty when it is not.
     pub cpus: Vec<usize>,
+    /// CPU time of the handler thread. What programs in the kernel take is not in it.
+    pub cpu_milliseconds: u64,
     /// `userspace` or `kernel`.
     pub path: String,
     /// Why it is this path.
@@ -184,6 +202,7 @@ impl ReceiverStatus {
             listen: address.to_string(),
             thread: receiver.id.thread_name(),
             cpus: receiver.cpus.clone(),
+            cpu_milliseconds: process::thread_cpu_milliseconds(stats.thread.load(Relaxed)),
             path: name.to_owned(),
             path_reason: reason.clone(),
             sessions: stats.sessions.get(),

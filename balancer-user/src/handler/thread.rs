@@ -1,6 +1,12 @@
 //! Starting, changing and ending a handler from another thread.
 
-use std::{io, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use anyhow::Context;
 use socket2::Socket;
@@ -132,6 +138,7 @@ fn run(
     inbox: mpsc::Receiver<Command>,
 ) -> anyhow::Result<()> {
     pin(&receiver);
+    stats.thread.store(nix::unistd::gettid().as_raw().unsigned_abs().into(), Relaxed);
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, serve(receiver, offload, beat, socket, stats, inbox))
 }

@@ -131,6 +131,11 @@ impl Receiver {
     }
 }
 
+/// The line that has the daemon serve metrics there.
+pub fn metrics_at(address: SocketAddr) -> String {
+    format!("IPFIX_METRICS_LISTEN={address}\n")
+}
+
 /// The configuration file's text.
 pub fn render(receivers: &[Receiver]) -> String {
     let mut text = String::new();

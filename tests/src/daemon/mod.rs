@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 pub use binary::path as binary;
-pub use config::{Mode, Receiver, render};
+pub use config::{Mode, Receiver, metrics_at, render};
 pub use status::{DestinationStatus, ReceiverStatus, Status};
 
 use crate::poll;
@@ -143,7 +143,12 @@ impl Daemon {
 
     /// Replaces the configuration file, and nothing else.
     pub fn edit(&self, receivers: &[Receiver]) -> Result<()> {
-        Ok(std::fs::write(self.config(), render(receivers))?)
+        self.edit_text(&render(receivers))
+    }
+
+    /// Replaces the configuration file by this text.
+    pub fn edit_text(&self, text: &str) -> Result<()> {
+        Ok(std::fs::write(self.config(), text)?)
     }
 
     /// `ipfix-balancer reload`.

@@ -7,6 +7,7 @@
 //! | [`PythonCollector`] (TCP) | python3-ipfix | records, sets without a template; refuses messages without sets |
 //! | [`ipfix_dump`], [`ipfix_dump_records`] (a TCP stream as file) | libfixbuf-tools | records with names and values, templates, complaints |
 //! | [`bpf_map`] | bpftool | what is in a pinned map |
+//! | [`promtool`] | prometheus | whether metrics and alert rules are as Prometheus wants them |
 //! | [`tshark`] (any messages) | tshark | records, sets without a template |
 //! | [`to_pcapng`] (a capture) | wireshark-common | nothing: it converts |
 //!
@@ -20,6 +21,7 @@ mod keepalived;
 mod nfdump;
 mod pmacct;
 mod process;
+mod prometheus;
 mod python;
 mod wireshark;
 
@@ -32,6 +34,7 @@ pub use fixbuf::{Dump, DumpedField, ipfix_dump, ipfix_dump_records};
 pub use keepalived::Keepalived;
 pub use nfdump::Nfcapd;
 pub use pmacct::Nfacctd;
+pub use prometheus::promtool;
 pub use python::{PythonCollector, PythonSession};
 pub use wireshark::{Dissection, to_pcapng, tshark};
 

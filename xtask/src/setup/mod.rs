@@ -20,6 +20,7 @@ const TEST_PACKAGES: &[Package] = &[
     ("libfixbuf-tools", "ipfixDump: a collector for TCP, and a reader of dump files"),
     ("nfdump", "nfcapd: a collector for UDP"),
     ("pmacct", "nfacctd: a collector for UDP"),
+    ("prometheus", "promtool: checks metrics and alert rules"),
     ("python3-ipfix", "a collector for TCP"),
     ("tshark", "decodes everything"),
 ];
