@@ -90,6 +90,18 @@ impl Process {
         arguments: impl IntoIterator<Item = OsString>,
         output: Output,
     ) -> Result<Self> {
+        Self::reading(name, placement, program, arguments, Stdio::null(), output)
+    }
+
+    /// The same, for a program that has input.
+    pub fn reading(
+        name: &str,
+        placement: &Placement,
+        program: &Path,
+        arguments: impl IntoIterator<Item = OsString>,
+        input: Stdio,
+        output: Output,
+    ) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("launch").arg(format!("--nice={}", placement.nice));
         for cpu in &placement.cpus {
@@ -98,7 +110,7 @@ impl Process {
         if let Some(network) = &placement.network {
             command.arg("--network").arg(network);
         }
-        command.arg("--").arg(program).args(arguments).stdin(Stdio::null());
+        command.arg("--").arg(program).args(arguments).stdin(input);
         if let Output::File(file) = output {
             command.stdout(file.try_clone()?).stderr(file);
         }

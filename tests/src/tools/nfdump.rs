@@ -49,7 +49,14 @@ impl Nfcapd {
         self.process.wait_until_read(self.address)?;
         self.process.end(Signal::SIGTERM)?;
         let output = self.process.output();
-        counts(&output).with_context(|| format!("nfcapd's output:\n{output}"))
+        Counts::of_nfcapd(&output)
+    }
+}
+
+impl Counts {
+    /// Of what `nfcapd` has printed by its end.
+    pub fn of_nfcapd(output: &str) -> Result<Self> {
+        counts(output).with_context(|| format!("nfcapd's output:\n{output}"))
     }
 }
 

@@ -40,7 +40,8 @@ const NAME: [u8; 8] = [7, b'e', b't', b'h', b'0', b'/', b'0', b'0'];
 const INTERFACES: [u16; 2] = [10, 14];
 const INTERFACE_NAME: (u16, u16) = (82, u16::MAX);
 
-const TEMPLATE_ID: u16 = 256;
+/// The first template of all data.
+pub const TEMPLATE_ID: u16 = 256;
 /// Template records in a message of at most 1400 bytes.
 const TEMPLATES_PER_MESSAGE: usize = 28;
 /// The observation domain of all messages.

@@ -20,6 +20,7 @@ mod message;
 mod page;
 mod parts;
 mod peer;
+mod recording;
 mod relay;
 mod report;
 mod rig;
@@ -170,6 +171,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
             report.keep_growth(result);
         }
+        recording::run(&plan, wanted, &mut report)?;
     }
     if let Some(kernel) = kernel {
         kernel.run(&plan, &mut report)?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Plan, growth, kernel, memory, stream, throughput};
+use super::{Plan, growth, kernel, memory, recording, stream, throughput};
 
 /// The results so far.
 #[derive(Debug, Default, Serialize)]
@@ -20,6 +20,7 @@ pub struct Report {
     memory: Vec<memory::CaseResult>,
     streams: Vec<stream::CaseResult>,
     growth: Vec<growth::AxisResult>,
+    recording: Vec<recording::CaseResult>,
     kernel_path: kernel::Results,
     passed: usize,
     missed: usize,
@@ -67,6 +68,11 @@ impl Report {
     /// Keeps how cost grows along an axis.
     pub fn keep_growth(&mut self, axis: growth::AxisResult) {
         self.growth.push(axis);
+    }
+
+    /// Keeps what was recorded.
+    pub fn keep_recording(&mut self, case: recording::CaseResult) {
+        self.recording.push(case);
     }
 
     /// The kernel path's figures.

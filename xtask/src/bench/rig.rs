@@ -19,7 +19,7 @@ use crate::process::{Output, Placement, Process, family, wait_until};
 /// How long anything of the rig may take.
 const LIMIT: Duration = Duration::from_secs(20);
 /// What is added to the nice value of an exporter at full speed: the sinks go first.
-const EXPORTER_NICE: i32 = 10;
+pub const EXPORTER_NICE: i32 = 10;
 
 /// More CPUs than this taken by others, and a run says little.
 pub const DISTURBED: f64 = 0.1;

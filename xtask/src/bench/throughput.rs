@@ -17,9 +17,9 @@ use crate::interrupt;
 /// Above this share of its CPU the program under measurement was the limit.
 const SATURATED: f64 = 0.9;
 /// Below this share of its CPUs the load was not the limit.
-const LOAD_AT_EASE: f64 = 0.95;
+pub const LOAD_AT_EASE: f64 = 0.95;
 /// Above this share of messages lost before it, the program under measurement was the limit.
-const OVERRUN: f64 = 0.02;
+pub const OVERRUN: f64 = 0.02;
 /// Above this share of messages lost at the sinks, the sinks were the limit.
 const SINK_LOSS: f64 = 0.01;
 /// Loss that still counts as none.
@@ -232,6 +232,6 @@ fn lossless_run(plan: &Plan, side: &Side, route: &Route, rate: f64) -> Result<Op
 
 /// Counts of a run are far below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn float(count: u64) -> f64 {
+pub fn float(count: u64) -> f64 {
     count as f64
 }

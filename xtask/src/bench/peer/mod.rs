@@ -2,7 +2,7 @@
 //!
 //! Each is given what its documentation says of busy networks, and the largest buffers.
 
-mod nfcapd;
+pub mod nfcapd;
 mod nginx;
 mod pmacct;
 mod template;

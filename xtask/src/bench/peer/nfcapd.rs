@@ -2,6 +2,8 @@
 //! as well; there is no way to have it only repeat.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -19,18 +21,24 @@ pub fn does(route: &Route) -> bool {
     udp && route.mode == Mode::All && route.destinations <= MOST
 }
 
-/// One file for the whole run.
+/// One file for the whole run, and copies.
 pub fn command(task: &Task<'_>) -> Result<Vec<OsString>> {
-    let (ip, port) = (task.listen.ip().to_string(), task.listen.port().to_string());
-    let buffer = RECEIVE_BUFFER.to_string();
-    let mut words: Vec<OsString> =
-        ["nfcapd", "-b", &ip, "-p", &port, "-B", &buffer, "-t", "3600", "-S", "0", "-w"]
-            .map(OsString::from)
-            .into();
-    words.push(task.directory.into());
+    let mut words = collector(task.listen, task.directory);
     for destination in task.destinations {
         let receiver = format!("{}/{}", destination.ip(), destination.port());
         words.extend(["-R".into(), receiver.into()]);
     }
     Ok(words)
+}
+
+/// What it is made for: flows, in one file below `directory`.
+pub fn collector(listen: SocketAddr, directory: &Path) -> Vec<OsString> {
+    let (ip, port) = (listen.ip().to_string(), listen.port().to_string());
+    let buffer = RECEIVE_BUFFER.to_string();
+    let mut words: Vec<OsString> =
+        ["nfcapd", "-b", &ip, "-p", &port, "-B", &buffer, "-t", "3600", "-S", "0", "-w"]
+            .map(OsString::from)
+            .into();
+    words.push(directory.into());
+    words
 }
