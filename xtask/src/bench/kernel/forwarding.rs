@@ -50,29 +50,30 @@ pub struct CaseResult {
     pub name: &'static str,
     pub of_bare: f64,
     pub of_userspace: Option<f64>,
+    pub of_peer: f64,
     pub sides: Vec<SideResult>,
 }
 
 /// Measures the sides in turns.
 pub fn measure(plan: &Plan, scene: &Scene, object: &Object, case: &Case) -> Result<CaseResult> {
-    let mut runs = vec![Vec::new(); case.sides().len()];
+    let mut sides: Vec<_> = case.sides(&plan.peers).into_iter().map(|s| (s, Vec::new())).collect();
     for _ in 0..plan.runs {
-        for (side, runs) in case.sides().iter().zip(&mut runs) {
-            runs.push(run(plan, scene, object, case, *side)?);
+        for (side, runs) in &mut sides {
+            runs.push(run(plan, scene, object, case, side)?);
         }
     }
-    let side = |(side, runs): (&Side, Vec<Run>)| SideResult {
-        side: *side,
+    let result = |(side, runs): (Side, Vec<Run>)| SideResult {
+        side,
         rate: Spread::of(runs.iter().map(|run| run.rate)),
         cost_ns: Spread::of(runs.iter().map(|run| run.cost_ns)),
         runs,
     };
-    let Case { name, of_bare, of_userspace, .. } = *case;
-    let sides = case.sides().iter().zip(runs).map(side).collect();
-    Ok(CaseResult { name, of_bare, of_userspace, sides })
+    let Case { name, of_bare, of_userspace, of_peer, .. } = *case;
+    let sides = sides.into_iter().map(result).collect();
+    Ok(CaseResult { name, of_bare, of_userspace, of_peer, sides })
 }
 
-fn run(plan: &Plan, scene: &Scene, object: &Object, case: &Case, side: Side) -> Result<Run> {
+fn run(plan: &Plan, scene: &Scene, object: &Object, case: &Case, side: &Side) -> Result<Run> {
     let stand = scene.stand(plan, object, case, side)?;
     let (site, cpus) = (scene.exporter(), &plan.load.cpus);
     let generator = Generator::start(object, site, cpus, stand.session, case.sizes)?;
@@ -88,7 +89,7 @@ fn run(plan: &Plan, scene: &Scene, object: &Object, case: &Case, side: Side) -> 
 }
 
 impl Run {
-    fn between(start: &Reading, end: &Reading, sent: u64, copies: u32, side: Side) -> Self {
+    fn between(start: &Reading, end: &Reading, sent: u64, copies: u32, side: &Side) -> Self {
         let seconds = (end.time - start.time).as_secs_f64();
         let handled = float(end.handled - start.handled).max(1.0);
         let delivered = float(end.delivered - start.delivered);
@@ -96,7 +97,7 @@ impl Run {
         let daemon = end.daemon.saturating_sub(start.daemon).as_secs_f64();
         let messages = delivered / f64::from(copies);
         // What the balancer takes in and then has no time for is not counted against it.
-        let daemon_each = if side == Side::Userspace { daemon / messages } else { 0.0 };
+        let daemon_each = if side.is_process() { daemon / messages } else { 0.0 };
         Self {
             rate: delivered / seconds,
             cost_ns: (poller / handled + daemon_each) * 1e9,

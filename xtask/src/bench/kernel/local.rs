@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::case::{Case, Side};
 use super::poller::{self, Urgent};
 use super::programs::Object;
-use super::scene::{Scene, Stand};
+use super::scene::Scene;
+use super::stand::Stand;
 use crate::bench::case::Route;
 use crate::bench::message::Sizes;
 use crate::bench::page::{Page, Phase};
@@ -135,9 +136,10 @@ fn out(plan: &Plan, scene: &Scene, object: &Object, case: &Local, balancer: bool
         sizes: Sizes::Varied,
         of_bare: 0.0,
         of_userspace: None,
+        of_peer: 0.0,
     };
     let stand = match balancer {
-        true => Some(scene.stand(plan, object, &forwarding, Side::Kernel)?),
+        true => Some(scene.stand(plan, object, &forwarding, &Side::Kernel)?),
         false => None,
     };
     let target = match &stand {

@@ -9,6 +9,7 @@ mod poller;
 mod programs;
 mod scene;
 mod show;
+mod stand;
 
 use anyhow::Result;
 use nix::unistd::geteuid;

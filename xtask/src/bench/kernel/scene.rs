@@ -6,34 +6,21 @@
 //!                                       measured CPU
 //! ```
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use aya::Ebpf;
-use ipfix_balancer_tests::lab::{Family, Interface, Lab, Namespace, Site};
-use tempfile::TempDir;
+use ipfix_balancer_tests::lab::{Family, Interface, Lab, Site};
 
 use super::case::{Case, Side};
-use super::generator::Session;
 use super::poller::{self, Poller};
 use super::programs::{Object, Sink, attach_bare};
-use crate::bench::daemon::{self, Receiver};
-use crate::bench::message::{Batch, Sizes, template};
-use crate::bench::{Plan, Protocol};
-use crate::process::{Placement, Process, wait_until};
+use super::stand::{Program, Routing, Stand};
+use crate::bench::Plan;
 
 /// The receiver's port; the destinations' follow.
 const PORT: u16 = 4739;
-/// How long it may take until a session is forwarded.
-const LIMIT: Duration = Duration::from_secs(20);
-/// Between two messages of a session that is to become known.
-const PACE: Duration = Duration::from_millis(5);
-/// Messages of a session that must have got to every collector where nothing else can be asked.
-const SOME: u64 = 3;
-
 /// What all sides have in common.
 pub struct Scene {
     lab: Lab,
@@ -72,7 +59,7 @@ impl Scene {
     }
 
     /// Puts a side to its place; it forwards when this returns.
-    pub fn stand(&self, plan: &Plan, object: &Object, case: &Case, side: Side) -> Result<Stand> {
+    pub fn stand(&self, plan: &Plan, object: &Object, case: &Case, side: &Side) -> Result<Stand> {
         let (way_in, way_out) = (&self.exporter().peer, self.way_out()?);
         match side {
             Side::Drop => Ok(Stand::program(self, Program::Sink(Sink::attach(object, way_in)?))?),
@@ -87,8 +74,9 @@ impl Scene {
                 Ok(stand)
             }
             Side::Kernel | Side::Userspace => {
-                Stand::balancer(self, plan, case, side == Side::Kernel)
+                Stand::balancer(self, plan, case, *side == Side::Kernel)
             }
+            Side::Peer(peer) => Stand::peer(self, plan, case, peer),
         }
     }
 
@@ -126,150 +114,14 @@ impl Scene {
         Ok(&self.lab.collector(0)?.peer)
     }
 
-    fn receiver(&self) -> SocketAddr {
+    /// Where the balancer listens.
+    pub fn receiver(&self) -> SocketAddr {
         SocketAddr::new(self.lab.balancer_ip(Family::V4), PORT)
     }
 
-    fn destinations(&self, count: u16) -> Result<Vec<SocketAddr>> {
+    /// So many destinations, all at the collector.
+    pub fn destinations(&self, count: u16) -> Result<Vec<SocketAddr>> {
         let ip = self.lab.collector(0)?.ip(Family::V4);
         Ok((PORT + 1..).take(count.into()).map(|port| SocketAddr::new(ip, port)).collect())
     }
-}
-
-/// A side in its place. Dropping it takes it away.
-pub struct Stand {
-    program: Program,
-    pub session: Session,
-    socket: UdpSocket,
-}
-
-enum Program {
-    Sink(Sink),
-    Bare(#[expect(dead_code, reason = "what is attached lives as long")] Ebpf),
-    Routing(#[expect(dead_code, reason = "it is on as long")] Routing),
-    Balancer(Balancer),
-}
-
-/// A namespace that forwards, while this lives.
-struct Routing(Arc<Namespace>);
-
-impl Routing {
-    const SETTING: &str = "ipv4/ip_forward";
-
-    fn switch_on(namespace: &Arc<Namespace>) -> Result<Self> {
-        namespace.set(Self::SETTING, "1")?;
-        Ok(Self(Arc::clone(namespace)))
-    }
-}
-
-impl Drop for Routing {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.set(Self::SETTING, "0") {
-            eprintln!("forwarding stays on: {error:#}");
-        }
-    }
-}
-
-struct Balancer {
-    // In the order in which they end.
-    process: Process,
-    directory: TempDir,
-    program: PathBuf,
-}
-
-impl Stand {
-    fn program(scene: &Scene, program: Program) -> Result<Self> {
-        let socket = exporter(scene)?;
-        let session =
-            Session { exporter: socket.local_addr()?, receiver: scene.receiver(), sequence: 0 };
-        Ok(Self { program, session, socket })
-    }
-
-    fn balancer(scene: &Scene, plan: &Plan, case: &Case, kernel: bool) -> Result<Self> {
-        let program = plan.balancer.clone().context("the balancer was left out")?;
-        let directory = tempfile::Builder::new().prefix("ipfix-bench-").tempdir()?;
-        let network = Some(scene.network());
-        let placement = Placement { network, ..plan.measured.clone() };
-        let receiver = Receiver {
-            input: Protocol::Udp,
-            output: Protocol::Udp,
-            mode: case.mode,
-            listen: scene.receiver(),
-            destinations: scene.destinations(case.destinations)?,
-            kernel,
-        };
-        let process = daemon::start(&program, &placement, directory.path(), &[receiver])?;
-        let balancer = Balancer { process, directory, program };
-        let mut stand = Self::program(scene, Program::Balancer(balancer))?;
-        stand.introduce(scene, case, kernel)?;
-        stand.give_priority()?;
-        Ok(stand)
-    }
-
-    /// Sends the template, and then data until it is forwarded as it is to be.
-    fn introduce(&mut self, scene: &Scene, case: &Case, kernel: bool) -> Result<()> {
-        let Program::Balancer(balancer) = &mut self.program else { return Ok(()) };
-        let before = scene.sink.arrived()?;
-        self.socket.send(&template(Sizes::FULL))?;
-        let mut batch = Batch::new(1, Sizes::FULL);
-        let all = u64::from(case.destinations) * (1 + SOME);
-        wait_until("the session is forwarded", LIMIT, || {
-            balancer.process.check_running()?;
-            self.socket.send(batch.prepare(1, &mut self.session.sequence, 0))?;
-            std::thread::sleep(PACE);
-            let arrived = scene.sink.arrived()? >= before + all;
-            let there = arrived && (!kernel || balancer.forwarded()? > 0);
-            Ok(there.then_some(()))
-        })
-        .with_context(|| balancer.account())
-    }
-
-    /// Once it has its threads.
-    fn give_priority(&self) -> Result<()> {
-        match &self.program {
-            Program::Balancer(balancer) => poller::equal(balancer.process.id()),
-            Program::Sink(_) | Program::Bare(_) | Program::Routing(_) => Ok(()),
-        }
-    }
-
-    /// Messages that the kernel path has forwarded.
-    pub fn forwarded(&self) -> Result<u64> {
-        match &self.program {
-            Program::Balancer(balancer) => balancer.forwarded(),
-            Program::Sink(_) | Program::Bare(_) | Program::Routing(_) => Ok(0),
-        }
-    }
-
-    /// CPU time of the balancer so far.
-    pub fn daemon_time(&self) -> Result<Duration> {
-        match &self.program {
-            Program::Balancer(balancer) => poller::time_of(balancer.process.id()),
-            Program::Sink(_) | Program::Bare(_) | Program::Routing(_) => Ok(Duration::ZERO),
-        }
-    }
-}
-
-impl Balancer {
-    /// Messages that its kernel path has forwarded.
-    fn forwarded(&self) -> Result<u64> {
-        let receivers = crate::daemon::status(&self.program, self.directory.path())?;
-        let count = receivers.first().and_then(|receiver| receiver.get("kernel_messages"));
-        Ok(count.and_then(serde_json::Value::as_u64).unwrap_or(0))
-    }
-
-    fn account(&self) -> String {
-        let log = std::fs::read_to_string(self.directory.path().join("balancer.log"));
-        let status = crate::daemon::status(&self.program, self.directory.path());
-        format!("{}\n{:?}", log.unwrap_or_default(), status)
-    }
-}
-
-/// The session's own socket: it has the port, and sends the first messages.
-fn exporter(scene: &Scene) -> Result<UdpSocket> {
-    let site = scene.exporter();
-    site.run(|| {
-        let socket = UdpSocket::bind((site.ip(Family::V4), 0))?;
-        socket.connect(scene.receiver())?;
-        Ok(socket)
-    })
 }

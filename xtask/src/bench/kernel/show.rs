@@ -36,24 +36,27 @@ impl Report {
 
     /// Shows and keeps what forwarding costs.
     pub fn forwarding(&mut self, case: CaseResult) {
-        let side = |wanted| case.sides.iter().find(|side| side.side == wanted);
-        let (bare, userspace) = (side(Side::Bare), side(Side::Userspace));
         for side in &case.sides {
-            let mut verdicts = Vec::new();
-            if side.side == Side::Kernel {
-                let targets = [
-                    ("bare", bare, Some(case.of_bare)),
-                    ("userspace", userspace, case.of_userspace),
-                ];
-                for (name, other, target) in targets {
-                    let compared =
-                        other.zip(target).map(|(o, t)| self.compare_with(name, side, o, t));
-                    verdicts.extend(compared);
-                }
-            }
+            let verdicts = match side.side {
+                Side::Kernel => self.judge_forwarding(&case, side),
+                _ => Vec::new(),
+            };
             line(case.name, side, &verdicts.join("; "));
         }
         self.kernel_path().forwarding.push(case);
+    }
+
+    fn judge_forwarding(&mut self, case: &CaseResult, ours: &SideResult) -> Vec<String> {
+        let side = |wanted| case.sides.iter().find(|side| side.side == wanted);
+        let peers = case.sides.iter().filter(|side| matches!(side.side, Side::Peer(_)));
+        let best = peers.min_by(|a, b| a.cost_ns.median.total_cmp(&b.cost_ns.median));
+        let others = [
+            (side(Side::Bare), Some(case.of_bare)),
+            (side(Side::Userspace), case.of_userspace),
+            (best, Some(case.of_peer)),
+        ];
+        let others = others.into_iter().filter_map(|(other, target)| other.zip(target));
+        others.map(|(other, target)| self.compare_with(ours, other, target)).collect()
     }
 
     /// Shows and keeps what an exporter on this host can send.
@@ -71,13 +74,8 @@ impl Report {
     }
 
     /// Of what takes half the time, twice as much goes through the same CPU.
-    fn compare_with(
-        &mut self,
-        name: &str,
-        ours: &SideResult,
-        theirs: &SideResult,
-        target: f64,
-    ) -> String {
+    fn compare_with(&mut self, ours: &SideResult, theirs: &SideResult, target: f64) -> String {
+        let name = theirs.side.name();
         let ratio = theirs.cost_ns.median / ours.cost_ns.median;
         let rate = ours.rate.median / theirs.rate.median;
         let verdict = self.judge(ratio >= target);
@@ -88,7 +86,7 @@ impl Report {
 fn line(case: &str, side: &SideResult, verdict: &str) {
     println!(
         "{} {:>4.0}% {:>6.1}% {:>5.1}%  {verdict}",
-        figures(case, name(side.side), side.rate, side.cost_ns),
+        figures(case, side.side.name(), side.rate, side.cost_ns),
         side.median(|run| run.busy) * 100.0,
         side.median(|run| run.overrun) * 100.0,
         side.median(|run| run.loss) * 100.0,
@@ -100,14 +98,4 @@ fn figures(case: &str, side: &str, rate: Spread, ns: Spread) -> String {
         "{case:<17} {side:<9} {:>9.0} ({:>7.0}-{:>7.0}) {:>7.0} ({:>6.0}-{:>6.0})",
         rate.median, rate.min, rate.max, ns.median, ns.min, ns.max,
     )
-}
-
-fn name(side: Side) -> &'static str {
-    match side {
-        Side::Drop => "drop",
-        Side::Bare => "bare",
-        Side::Forward => "forward",
-        Side::Kernel => "balancer",
-        Side::Userspace => "userspace",
-    }
 }

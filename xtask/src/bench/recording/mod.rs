@@ -1,9 +1,9 @@
 //! Messages recorded to files, by the balancer and by the plainest programs that do so: `cat` of a
 //! TCP connection, and `nfcapd` over UDP.
 //!
-//! Here no CPU belongs to the program under measurement alone: the threads that write dump files
-//! pin themselves to none. Every program may use all CPUs but the exporter, which is on those of the
-//! load and makes way.
+//! What receives is on the measured CPU, on each side. Only the balancer has threads besides, which
+//! write: they may use every CPU, and the exporter, on those of the load, makes way for them. Its CPU
+//! time counts them.
 
 mod recorder;
 mod show;

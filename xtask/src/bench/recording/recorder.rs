@@ -68,11 +68,11 @@ impl Recorder {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let address = listener.local_addr()?;
             let exporter = export(address)?;
-            return Ok((started(cat(&listener, &files)?, address), exporter));
+            return Ok((started(cat(plan, &listener, &files)?, address), exporter));
         }
         let address = free_address(protocol)?;
         let process = match side {
-            Side::Nfcapd => nfcapd(address, &files, &log)?,
+            Side::Nfcapd => nfcapd(plan, address, &files, &log)?,
             _ => balancer(plan, protocol, address, directory, &files)?,
         };
         Ok((started(process, address), export(address)?))
@@ -128,7 +128,7 @@ fn balancer(
         ("DUMP_DIR", &files.display().to_string()),
         // One file for the whole run.
         ("ROTATE_MINUTES", "0"),
-        // Only the thread that receives stays there.
+        // The thread that receives stays there, as the others' do; those that write go anywhere.
         ("TASKSET", &cpus.join(",")),
     ] {
         writeln!(configuration, "IPFIX_FULLFLOW_{key}[0]={value}")?;
@@ -137,7 +137,7 @@ fn balancer(
 }
 
 /// Takes the first connection.
-fn cat(listener: &TcpListener, files: &Path) -> Result<Process> {
+fn cat(plan: &Plan, listener: &TcpListener, files: &Path) -> Result<Process> {
     listener.set_nonblocking(true)?;
     let (stream, _) = wait_until("the exporter connects", MEET, || match listener.accept() {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
@@ -146,16 +146,16 @@ fn cat(listener: &TcpListener, files: &Path) -> Result<Process> {
     stream.set_nonblocking(false)?;
     let output = Output::File(File::create(files.join("cat"))?);
     let input = Stdio::from(OwnedFd::from(stream));
-    Process::reading("cat", &Placement::default(), Path::new("cat"), [], input, output)
+    Process::reading("cat", &plan.measured, Path::new("cat"), [], input, output)
 }
 
-fn nfcapd(address: SocketAddr, files: &Path, log: &Path) -> Result<Process> {
+fn nfcapd(plan: &Plan, address: SocketAddr, files: &Path, log: &Path) -> Result<Process> {
     let words = peer::nfcapd::collector(address, files);
     let (program, arguments) = words.split_first().context("no program")?;
     let output = Output::File(File::create(log)?);
     let arguments = arguments.to_vec();
-    let placement = Placement::default();
-    let mut process = Process::start("nfcapd", &placement, Path::new(program), arguments, output)?;
+    let program = Path::new(program);
+    let mut process = Process::start("nfcapd", &plan.measured, program, arguments, output)?;
     wait_until("nfcapd listens", MEET, || {
         process.check_running()?;
         Ok(cpu::listens(process.id(), Protocol::Udp, address)?.then_some(()))
