@@ -12,7 +12,7 @@ use aya_ebpf::{
         xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
     },
     btf_maps::{Array, DevMap, PerCpuArray},
-    helpers::{bpf_redirect, bpf_xdp_adjust_tail},
+    helpers::{bpf_ktime_get_ns, bpf_redirect, bpf_xdp_adjust_tail},
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
@@ -23,11 +23,15 @@ const MAX_FRAMES: usize = 32;
 /// Words of the headers of a frame: Ethernet, IPv4, UDP, the message's and its first set's, and the
 /// two bytes after that.
 const HEADER_WORDS: usize = 16;
-/// Where the EtherType is, the protocol, the UDP checksum, the message's sequence number.
+/// Times on the way that are told apart, in microseconds.
+const TIMES_LEN: usize = 4096;
+/// Where the EtherType is, the protocol, the UDP checksum, the message's sequence number and its time
+/// stamp.
 const ETHERTYPE: usize = 12;
 const PROTOCOL: usize = 14 + 9;
 const CHECKSUM: usize = 14 + 20 + 6;
 const SEQUENCE: usize = 14 + 20 + 8 + 8;
+const STAMP: usize = 14 + 20 + 8 + 20;
 
 /// The interface that frames are sent by.
 #[unsafe(no_mangle)]
@@ -64,6 +68,8 @@ static PROGRESS: Array<Progress, 1> = Array::new();
 static DEVICES: DevMap<16> = DevMap::new();
 #[btf_map]
 static ARRIVED: PerCpuArray<u64, 1> = PerCpuArray::new();
+#[btf_map]
+static TIMES: PerCpuArray<u64, TIMES_LEN> = PerCpuArray::new();
 
 /// Sends frames of one session, for `BPF_F_TEST_XDP_LIVE_FRAMES`.
 #[xdp]
@@ -83,7 +89,7 @@ pub fn bench_broadcast(_ctx: XdpContext) -> u32 {
     DEVICES.redirect(0, BPF_F_BROADCAST.into()).unwrap_or(XDP_ABORTED)
 }
 
-/// Counts and drops UDP over IPv4.
+/// Counts and drops UDP over IPv4, and keeps how long messages with a time stamp were on their way.
 #[xdp]
 pub fn bench_sink(ctx: XdpContext) -> u32 {
     let at = |offset: usize| ctx.data() + offset;
@@ -101,7 +107,26 @@ pub fn bench_sink(ctx: XdpContext) -> u32 {
         // SAFETY: this CPU's value; programs of this kind do not interrupt each other.
         unsafe { *arrived += 1 };
     }
+    if at(STAMP + 8) <= ctx.data_end() {
+        // SAFETY: just compared.
+        let stamp = unsafe { (at(STAMP) as *const u64).read_unaligned() };
+        if stamp != 0 {
+            arrived_after(u64::from_be(stamp));
+        }
+    }
     XDP_DROP
+}
+
+#[inline(always)]
+fn arrived_after(sent: u64) {
+    // SAFETY: the helper takes nothing. Its clock is that of the stamps.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let micros = now.saturating_sub(sent) / 1000;
+    let last = TIMES_LEN as u64 - 1;
+    if let Some(times) = TIMES.get_ptr_mut(micros.min(last) as u32) {
+        // SAFETY: as in `bench_sink`.
+        unsafe { *times += 1 };
+    }
 }
 
 #[inline(always)]

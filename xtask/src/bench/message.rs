@@ -13,6 +13,8 @@ pub const RECORD_LEN: usize = 60;
 pub const SEQUENCE_AT: usize = 8;
 /// Where the time stamp stands in a data message: the first field of the first record.
 pub const STAMP_AT: usize = OVERHEAD;
+/// Its bytes; all 0 where there is none.
+const STAMP_LEN: usize = 8;
 /// Bytes before the first record: message header and set header.
 pub const OVERHEAD: usize = HEADER + 4;
 /// Bytes of the message header.
@@ -83,7 +85,9 @@ impl Sizes {
     }
 
     fn record(self) -> Vec<u8> {
-        let mut record = vec![0x11; RECORD_LEN];
+        // Without a time stamp.
+        let mut record = vec![0; STAMP_LEN];
+        record.resize(RECORD_LEN, 0x11);
         if self == Self::Variable {
             record.truncate(RECORD_LEN - NAME.len());
             record.extend(NAME);

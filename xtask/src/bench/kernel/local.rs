@@ -1,33 +1,32 @@
 //! An exporter on the balancer's host: what it can send to the balancer, by `lo`, against what it can
 //! send straight to the collector.
 
-use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
-use tempfile::TempDir;
 
 use super::case::{Case, Side};
 use super::poller::{self, Urgent};
 use super::programs::Object;
 use super::scene::Scene;
+use super::sender::Sender;
 use super::stand::Stand;
 use crate::bench::case::Route;
 use crate::bench::message::Sizes;
-use crate::bench::page::{Page, Phase};
+use crate::bench::page::Phase;
 use crate::bench::rig::{Load, Rig, pause};
 use crate::bench::side::Side as RigSide;
 use crate::bench::stats::Spread;
 use crate::bench::{Mode, Plan, Protocol};
-use crate::process::{Output, Placement, Process, wait_until};
+use crate::process::{Placement, wait_until};
 
 /// How long anything of it may take.
 const LIMIT: Duration = Duration::from_secs(20);
 /// The daemon has done nothing for so long: its time is counted in hundredths of a second.
 const SETTLED: Duration = Duration::from_millis(200);
 /// Share of the messages that the kernel path must have forwarded, for a run to say anything.
-const FORWARDED: f64 = 0.95;
+pub const FORWARDED: f64 = 0.95;
 
 /// Where the collectors are, and how many.
 #[derive(Clone, Copy, Debug)]
@@ -146,12 +145,15 @@ fn out(plan: &Plan, scene: &Scene, object: &Object, case: &Local, balancer: bool
         Some(stand) => stand.session.receiver,
         None => scene.destination()?,
     };
-    let exporter = Exporter::start(plan, scene, target.to_string())?;
+    let placement = Placement { network: Some(scene.network()), ..plan.measured.clone() };
+    let sender = Sender::start(plan, scene, &placement, target, 0)?;
+    poller::equal(sender.id())?;
+    sender.set_phase(Phase::Run);
     let _urgent = Urgent::new()?;
     pause(plan.warm_up)?;
-    let start = exporter.read(scene, stand.as_ref())?;
+    let start = read(scene, stand.as_ref(), &sender)?;
     pause(plan.window)?;
-    let end = exporter.read(scene, stand.as_ref())?;
+    let end = read(scene, stand.as_ref(), &sender)?;
     let delivered = float(end.delivered - start.delivered).max(1.0);
     if stand.is_some() {
         let forwarded = float(end.forwarded - start.forwarded) / delivered;
@@ -162,14 +164,6 @@ fn out(plan: &Plan, scene: &Scene, object: &Object, case: &Local, balancer: bool
     Ok(Run { rate: delivered / seconds, cost_ns: cpu * 1e9 / delivered })
 }
 
-/// A process that sends as fast as it can.
-struct Exporter {
-    // In the order in which they end.
-    process: Process,
-    _page: Page,
-    _directory: TempDir,
-}
-
 struct Reading {
     time: Instant,
     delivered: u64,
@@ -177,45 +171,17 @@ struct Reading {
     cpu: Duration,
 }
 
-impl Exporter {
-    fn start(plan: &Plan, scene: &Scene, target: String) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("ipfix-bench-").tempdir()?;
-        let path = directory.path().join("page");
-        let page = Page::open(&path)?;
-        let before = scene.delivered()?;
-        let arguments = [
-            "bench-part".to_owned(),
-            "exporter".to_owned(),
-            format!("--page={}", path.display()),
-            "--protocol=udp".to_owned(),
-            "--sizes=varied".to_owned(),
-            format!("--target={target}"),
-        ];
-        let placement = Placement { network: Some(scene.network()), ..plan.measured.clone() };
-        let arguments = arguments.map(OsString::from);
-        let mut process =
-            Process::start("exporter", &placement, &plan.parts, arguments, Output::Shown)?;
-        wait_until("a template arrives", LIMIT, || {
-            process.check_running()?;
-            Ok((scene.delivered()? > before).then_some(()))
-        })?;
-        poller::equal(process.id())?;
-        page.set_phase(Phase::Run);
-        Ok(Self { process, _page: page, _directory: directory })
-    }
-
-    fn read(&self, scene: &Scene, stand: Option<&Stand>) -> Result<Reading> {
-        let (forwarded, daemon) = match stand {
-            Some(stand) => (stand.forwarded()?, stand.daemon_time()?),
-            None => (0, Duration::ZERO),
-        };
-        let cpu = poller::time_of(self.process.id())? + daemon;
-        Ok(Reading { time: Instant::now(), delivered: scene.delivered()?, forwarded, cpu })
-    }
+fn read(scene: &Scene, stand: Option<&Stand>, sender: &Sender) -> Result<Reading> {
+    let (forwarded, daemon) = match stand {
+        Some(stand) => (stand.forwarded()?, stand.daemon_time()?),
+        None => (0, Duration::ZERO),
+    };
+    let cpu = poller::time_of(sender.id())? + daemon;
+    Ok(Reading { time: Instant::now(), delivered: scene.delivered()?, forwarded, cpu })
 }
 
 /// Counts of a run are far below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn float(count: u64) -> f64 {
+pub fn float(count: u64) -> f64 {
     count as f64
 }

@@ -4,10 +4,12 @@ mod case;
 mod cost;
 mod forwarding;
 mod generator;
+mod latency;
 mod local;
 mod poller;
 mod programs;
 mod scene;
+mod sender;
 mod show;
 mod stand;
 
@@ -31,6 +33,7 @@ const COST: &str = "kernel-cost";
 pub struct Results {
     cost: Vec<cost::CaseResult>,
     forwarding: Vec<forwarding::CaseResult>,
+    latency: Option<latency::CaseResult>,
     local: Vec<local::CaseResult>,
 }
 
@@ -38,6 +41,7 @@ pub struct Results {
 pub struct Bench {
     cost: bool,
     forwarding: Vec<&'static Case>,
+    latency: bool,
     local: Vec<&'static Local>,
     equipment: Object,
     own: Object,
@@ -48,8 +52,9 @@ impl Bench {
     pub fn prepare(wanted: impl Fn(&str) -> bool) -> Result<Option<Self>> {
         let cost = wanted(COST);
         let forwarding: Vec<_> = CASES.iter().filter(|case| wanted(case.name)).collect();
+        let latency = wanted(latency::NAME);
         let local: Vec<_> = LOCALS.iter().filter(|case| wanted(case.name)).collect();
-        if !cost && forwarding.is_empty() && local.is_empty() {
+        if !cost && forwarding.is_empty() && !latency && local.is_empty() {
             return Ok(None);
         }
         if !geteuid().is_root() {
@@ -58,7 +63,7 @@ impl Bench {
         }
         let [equipment, own] = ebpf::for_bench()?;
         let (equipment, own) = (Object::open(&equipment)?, Object::open(&own)?);
-        Ok(Some(Self { cost, forwarding, local, equipment, own }))
+        Ok(Some(Self { cost, forwarding, latency, local, equipment, own }))
     }
 
     /// Measures.
@@ -66,13 +71,16 @@ impl Bench {
         if self.cost {
             report.cost(cost::measure(plan, COST, &self.equipment, &self.own)?);
         }
-        if self.forwarding.is_empty() && self.local.is_empty() {
+        if self.forwarding.is_empty() && !self.latency && self.local.is_empty() {
             return Ok(());
         }
         let scene = Scene::new(plan, &self.equipment)?;
         show::header();
         for case in &self.forwarding {
             report.forwarding(forwarding::measure(plan, &scene, &self.equipment, case)?);
+        }
+        if self.latency {
+            report.latency(latency::measure(plan, &scene, &self.equipment)?);
         }
         for case in &self.local {
             report.local(local::measure(plan, &scene, &self.equipment, case)?);

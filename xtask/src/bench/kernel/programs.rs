@@ -62,9 +62,10 @@ pub fn index(interface: &Interface) -> Result<u32> {
     interface.namespace().run(|| Ok(if_nametoindex(interface.name())?))
 }
 
-/// A program that counts what comes in by an interface and drops it.
+/// A program that counts what comes in by an interface and drops it, and keeps times on the way.
 pub struct Sink {
     arrived: PerCpuArray<MapData, u64>,
+    times: PerCpuArray<MapData, u64>,
     _program: Ebpf,
 }
 
@@ -74,12 +75,19 @@ impl Sink {
         let mut ebpf = object.load(&[])?;
         attach(&mut ebpf, "bench_sink", interface)?;
         let arrived = ebpf.take_map("ARRIVED").context("no ARRIVED")?.try_into()?;
-        Ok(Self { arrived, _program: ebpf })
+        let times = ebpf.take_map("TIMES").context("no TIMES")?.try_into()?;
+        Ok(Self { arrived, times, _program: ebpf })
     }
 
     /// Datagrams so far.
     pub fn arrived(&self) -> Result<u64> {
         Ok(self.arrived.get(&0, 0)?.iter().sum())
+    }
+
+    /// How many of those with a time stamp took so many microseconds, so far. The last count is of all
+    /// that took longer.
+    pub fn times(&self) -> Result<Vec<u64>> {
+        (0..self.times.len()).map(|micros| Ok(self.times.get(&micros, 0)?.iter().sum())).collect()
     }
 }
 

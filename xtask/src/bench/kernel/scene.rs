@@ -105,6 +105,11 @@ impl Scene {
         self.sink.arrived()
     }
 
+    /// How many messages with a time stamp were on their way for so many microseconds.
+    pub fn times(&self) -> Result<Vec<u64>> {
+        self.sink.times()
+    }
+
     /// A destination behind the balancer.
     pub fn destination(&self) -> Result<SocketAddr> {
         self.destinations(1)?.first().copied().context("no destination")

@@ -3,7 +3,7 @@
 use super::case::Side;
 use super::cost::{CaseResult as Cost, MessageResult};
 use super::forwarding::{CaseResult, SideResult};
-use super::local;
+use super::{latency, local};
 use crate::bench::report::Report;
 use crate::bench::stats::Spread;
 
@@ -57,6 +57,29 @@ impl Report {
         ];
         let others = others.into_iter().filter_map(|(other, target)| other.zip(target));
         others.map(|(other, target)| self.compare_with(ours, other, target)).collect()
+    }
+
+    /// Shows and keeps how long messages are on their way.
+    pub fn latency(&mut self, case: latency::CaseResult) {
+        let sides = case.sides();
+        let [(_, [_, forward, _]), (_, [_, ours, _])] = sides;
+        let ratio = ours.median / forward.median.max(1.0);
+        let verdict = self.judge(ratio <= latency::OF_FORWARD);
+        let verdict = format!("{verdict} p99 {ratio:.2} of forward (<= {})", latency::OF_FORWARD);
+        for ((side, [p50, p99, p999]), verdict) in sides.into_iter().zip(["", &verdict]) {
+            println!(
+                "{:<17} {side:<9} {:>9.0}/s  p50 {:>4.0} us  p99 {:>4.0} us ({:.0}-{:.0})  p99.9 {:>4.0} \
+                 us  {verdict}",
+                latency::NAME,
+                case.rate,
+                p50.median,
+                p99.median,
+                p99.min,
+                p99.max,
+                p999.median,
+            );
+        }
+        self.kernel_path().latency = Some(case);
     }
 
     /// Shows and keeps what an exporter on this host can send.
