@@ -21,7 +21,8 @@ pub fn header(plan: &Plan) {
     );
     println!(
         "rate: messages/s at all collectors together; cpu: time of the measured program for each; \
-         loss-free: highest rate with < 0.1 % loss; half: at half of that, or of the rate\n"
+         loss-free: highest rate with < 0.1 % loss; half: at half of that, or of the rate, or of what the load \
+         can do\n"
     );
     println!(
         "{:<18} {:<9} {:>27} {:>20} {:>7} {:>9} {:>8}  verdict",
@@ -175,7 +176,7 @@ fn half_load(case: &str, side: &Side, half: &Half, verdict: &str) -> String {
     };
     format!(
         "{case:<18} {:<9} half: {:>7.0}/s  p50 {:>5.0} us  p99 {:>5.0} us ({:.0}-{:.0})  p99.9 \
-         {:>5.0} us  loss {:.3}%  {verdict}{disturbed}",
+         {:>5.0} us  loss {:.3}%, {:.3}% at the sinks  {verdict}{disturbed}",
         side.name(),
         half.rate,
         half.p50_us.median,
@@ -184,6 +185,7 @@ fn half_load(case: &str, side: &Side, half: &Half, verdict: &str) -> String {
         half.p99_us.max,
         half.p999_us.median,
         half.loss.max(0.0) * 100.0,
+        half.sink_loss * 100.0,
     )
 }
 

@@ -104,11 +104,14 @@ pub struct CaseResult {
 
 /// Measures the sides in turns.
 pub fn measure(plan: &Plan, case: &Case) -> Result<CaseResult> {
-    let (mut sides, mut left_out) = (Vec::new(), Vec::new());
+    let (mut sides, mut left_out) = (Vec::<SideResult>::new(), Vec::new());
     for Contender { side, runs, failed } in saturate(plan, &case.route)? {
         match failed {
             Some(why) => left_out.push((side.name().to_owned(), why)),
-            None => sides.push(result(plan, case, side, runs)?),
+            None => {
+                let load = sides.first().and_then(|direct| direct.loss_free);
+                sides.push(result(plan, case, side, runs, load)?);
+            }
         }
     }
     // A TCP exporter can be held back: there is no excuse for loss.
@@ -146,20 +149,27 @@ fn saturate(plan: &Plan, route: &Route) -> Result<Vec<Contender>> {
     Ok(contenders)
 }
 
-/// Finds the rate without loss, and goes to half of it.
-fn result(plan: &Plan, case: &Case, side: Side, runs: Vec<Run>) -> Result<SideResult> {
+/// Finds the rate without loss, and goes to half of it; or to half of what the load can do without
+/// loss, `load`, where that is less.
+fn result(
+    plan: &Plan,
+    case: &Case,
+    side: Side,
+    runs: Vec<Run>,
+    load: Option<f64>,
+) -> Result<SideResult> {
     let rate = Spread::of(runs.iter().map(|run| run.rate));
     let cpu_us = Spread::of(runs.iter().map(|run| run.cpu_us));
     let copies = f64::from(side.copies(&case.route));
     let (mut most, mut loss_free, mut half) = (rate.median / copies, None, None);
-    if side != Side::Direct {
-        if case.route.input == Protocol::Udp {
-            most = self::loss_free(plan, &side, &case.route, most)?;
-            loss_free = Some(most * copies);
-        }
-        if case.half {
-            half = Some(half::measure(plan, &side, &case.route, most / 2.0)?);
-        }
+    let searched = side != Side::Direct || case.half;
+    if searched && case.route.input == Protocol::Udp {
+        most = self::loss_free(plan, &side, &case.route, most)?;
+        loss_free = Some(most * copies);
+    }
+    if side != Side::Direct && case.half {
+        let most = load.map_or(most, |load| most.min(load / copies));
+        half = Some(half::measure(plan, &side, &case.route, most / 2.0)?);
     }
     Ok(SideResult { side, rate, cpu_us, runs, loss_free, half })
 }
