@@ -226,8 +226,13 @@ fn reconfigure(
     *shared.receiver.borrow_mut() = Arc::clone(&receiver);
     recording::follow(shared, &receiver).context("can't start the threads that record")?;
     for relay in shared.relays() {
-        Relay::reconfigure(&relay, &receiver);
-        relay.borrow_mut().follow_offload();
+        let peer = relay.borrow().peer;
+        if shared.allows(peer) {
+            Relay::reconfigure(&relay, &receiver);
+            relay.borrow_mut().follow_offload();
+        } else {
+            relay.borrow_mut().dismiss();
+        }
     }
     shared.stats.keep_destinations(receiver.outputs());
     Ok(())

@@ -92,10 +92,12 @@ impl Exporter {
     /// Reads until the connection ends; says how it did.
     async fn run(&mut self) -> &'static str {
         let mut stopping = self.shared.stopping.clone();
+        let dismissed = Rc::clone(&self.relay.borrow().dismissed);
         loop {
             let deadline = self.rest_since.map(|since| since + MESSAGE_TIMEOUT);
             tokio::select! {
                 biased;
+                () = dismissed.notified() => return "is not allowed any more",
                 ready = self.stream.readable() => if ready.is_err() { return "broke" },
                 _ = stopping.wait_for(|stopping| *stopping) => return self.finish(),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -106,6 +108,9 @@ impl Exporter {
             // Asked last: what other exporters have brought meanwhile counts as well.
             if !self.wait_for_space().await {
                 return self.finish();
+            }
+            if self.relay.borrow().has_ended() {
+                continue;
             }
             let read = self.read();
             if self.relay.borrow().has_waiting() {

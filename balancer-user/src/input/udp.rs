@@ -100,7 +100,11 @@ impl Input {
         for orphan in offload.orphans() {
             let relay = Relay::open(&self.shared, orphan.peer);
             relay.borrow_mut().adopt(&offload, &orphan);
-            self.sessions.insert(orphan.peer, relay);
+            // That daemon may have had another ALLOW_FROM.
+            match self.shared.allows(orphan.peer) {
+                true => drop(self.sessions.insert(orphan.peer, relay)),
+                false => relay.borrow_mut().dismiss(),
+            }
         }
     }
 
@@ -142,6 +146,9 @@ impl Input {
     /// datagram.
     fn take_train(&mut self, train: &Train, scratch: &mut Scratch) {
         let mut session = self.known_session(train.peer);
+        if session.is_none() && !self.shared.allows(train.peer) {
+            return self.refuse(train);
+        }
         let (now, mut outlook) = (Instant::now(), None);
         let (mut start, end) = (train.start, train.start + train.len);
         while start < end {
@@ -178,6 +185,14 @@ impl Input {
         if let Some(relay) = session {
             self.touched.push((relay, scratch.pending.len()));
         }
+    }
+
+    /// Drops the datagrams of an exporter that is not allowed, without a look into them.
+    fn refuse(&self, train: &Train) {
+        let datagrams = u64::try_from(train.len.div_ceil(train.segment.max(1))).unwrap_or(0);
+        self.shared.stats.messages.add(datagrams);
+        self.shared.stats.bytes.add(u64::try_from(train.len).unwrap_or(0));
+        self.shared.report(Reason::NotAllowed, datagrams, train.peer, "It was dropped.");
     }
 
     /// Whether a datagram is made of whole messages. One that is a single message is looked into
@@ -235,16 +250,12 @@ impl Input {
     fn known_session(&self, peer: SocketAddr) -> Option<Rc<RefCell<Relay>>> {
         match self.touched.last() {
             Some((relay, _)) if relay.borrow().peer == peer => Some(Rc::clone(relay)),
-            _ => self.sessions.get(&peer).cloned(),
+            _ => self.sessions.get(&peer).filter(|relay| !relay.borrow().has_ended()).cloned(),
         }
     }
 
-    /// Opens the session of `peer`, if it is allowed and there is room.
+    /// Opens the session of `peer`, if there is room.
     fn open_session(&mut self, peer: SocketAddr) -> Option<Rc<RefCell<Relay>>> {
-        if !self.shared.allows(peer) {
-            self.shared.report(Reason::NotAllowed, 1, peer, "The datagram was dropped.");
-            return None;
-        }
         if self.shared.is_crowded() && !self.reuse_oldest() {
             self.shared.report(Reason::SessionLimit, 1, peer, "The datagram was dropped.");
             return None;
@@ -276,6 +287,9 @@ impl Input {
     fn sweep(&mut self) {
         self.sessions.retain(|_, relay| {
             let mut relay = relay.borrow_mut();
+            if relay.has_ended() {
+                return false;
+            }
             if relay.is_forwarded() {
                 relay.last_seen = Instant::now();
             }

@@ -43,6 +43,8 @@ pub struct Relay {
     pub last_seen: Instant,
     /// Notified when a queue has shrunk.
     pub space: Rc<Notify>,
+    /// Notified when the session is ended from this side, see [`Relay::dismiss`].
+    pub dismissed: Rc<Notify>,
     shared: Rc<Shared>,
     number: usize,
     /// Our end of the session.
@@ -79,6 +81,7 @@ impl Relay {
             peer,
             last_seen: now,
             space: Rc::default(),
+            dismissed: Rc::default(),
             shared: Rc::clone(shared),
             number: shared.next_session(),
             local: SocketAddr::new(
@@ -216,6 +219,23 @@ impl Relay {
         if self.outlets.is_empty() && self.leaving.is_empty() {
             self.shared.leave(self.number);
         }
+    }
+
+    /// The exporter is not accepted any more (`ALLOW_FROM`): nothing it sends is passed on, neither
+    /// here nor in the kernel path.
+    pub fn dismiss(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.leave_kernel_path();
+        self.shared.report(Reason::NotAllowed, 1, self.peer, "Its session was ended.");
+        self.end("is not allowed any more");
+        self.dismissed.notify_one();
+    }
+
+    /// Whether nothing is taken from the exporter any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     fn close_outlets(&mut self) {
