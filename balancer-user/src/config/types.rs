@@ -3,6 +3,7 @@
 use std::{fmt, net::IpAddr, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{Accel, Mode, Protocol, SpoolFull, Stream};
 
@@ -63,7 +64,7 @@ impl fmt::Display for ReceiverId {
 /// Where messages are sent: a collector's address as written in the file.
 ///
 /// Shown as `10.0.0.1/1500/tcp` or `[2001:db8::1]/1500/tcp`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Destination {
     /// IP address or host name. A name is resolved when a connection is made.
     pub host: Host,
@@ -87,7 +88,7 @@ impl fmt::Display for Destination {
 }
 
 /// Host part of a [`Destination`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Host {
     /// A literal address.
     Ip(IpAddr),

@@ -15,7 +15,7 @@ use super::{
     compose::Composer,
     details::SessionDetails,
     flows::FlowCount,
-    options::OptionsRecords,
+    options::{Kept, OptionsRecords},
     templates::{Change, Templates},
 };
 
@@ -74,6 +74,8 @@ pub struct Learned {
     pub options_records: u32,
     /// Options records that there was no room to keep.
     pub not_kept: u32,
+    /// Whether the caches are not what they were before it.
+    pub changed: bool,
     /// Templates redefined by it under a live id.
     pub replaced: Vec<(Kind, u16)>,
     /// The templates before it, if it redefined or withdrew any.
@@ -141,6 +143,7 @@ impl Domain {
         learned: &mut Learned,
     ) {
         let Some(change) = self.templates.change(record) else { return };
+        learned.changed = true;
         if change != Change::Added {
             if rules.keep_before && learned.before.is_none() {
                 learned.before =
@@ -164,8 +167,10 @@ impl Domain {
         for record in DataRecords::of(body, &template).map_while(Result::ok) {
             learned.options_records = learned.options_records.wrapping_add(1);
             let room = rules.options_bytes.saturating_sub(self.options.bytes());
-            if !self.options.keep(set_id, &record, room) {
-                learned.not_kept += 1;
+            match self.options.keep(set_id, &record, room) {
+                Kept::Known => {}
+                Kept::New => learned.changed = true,
+                Kept::NoRoom => learned.not_kept += 1,
             }
         }
     }

@@ -15,7 +15,7 @@ mod templates;
 
 pub use details::SessionDetails;
 pub use domain::Before;
-pub use router::{Delivery, Outlook, Payload, Refusal, Router, Shape, Steering};
+pub use router::{Delivery, Numbers, Outlook, Payload, Refusal, Router, Saved, Shape, Steering};
 pub use templates::Templates;
 
 /// Set of destinations: bit `n` stands for the `n`-th of the receiver's list.

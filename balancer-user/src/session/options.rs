@@ -19,19 +19,33 @@ pub struct OptionsRecords {
     bytes: usize,
 }
 
+/// What [`OptionsRecords::keep`] has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The very same record is there already.
+    Known,
+    /// It is there now.
+    New,
+    /// There is no room for it.
+    NoRoom,
+}
+
 impl OptionsRecords {
-    /// Keeps `record` of the options template `id`, unless that would take more than `room` bytes;
-    /// says whether it was kept.
-    pub fn keep(&mut self, id: u16, record: &DataRecord<'_>, room: usize) -> bool {
+    /// Keeps `record` of the options template `id`, unless that would take more than `room` bytes.
+    pub fn keep(&mut self, id: u16, record: &DataRecord<'_>, room: usize) -> Kept {
         let key = (id, Box::from(record.scope));
-        let known = self.by_scope.get(&key).map_or(0, |old| cost(record.scope, old));
+        let old = self.by_scope.get(&key);
+        if old.is_some_and(|old| **old == *record.bytes) {
+            return Kept::Known;
+        }
+        let known = old.map_or(0, |old| cost(record.scope, old));
         let growth = cost(record.scope, record.bytes).saturating_sub(known);
         if growth > room {
-            return false;
+            return Kept::NoRoom;
         }
         self.bytes = self.bytes - known + cost(record.scope, record.bytes);
         self.by_scope.insert(key, record.bytes.into());
-        true
+        Kept::New
     }
 
     /// Forgets the records of every options template for which `gone` holds.
@@ -67,8 +81,9 @@ mod tests {
     fn the_latest_of_each_scope_is_kept() {
         let mut options = OptionsRecords::default();
         for bytes in [[1, 10], [2, 20], [1, 11]] {
-            assert!(options.keep(257, &record(&bytes), 1000));
+            assert_eq!(options.keep(257, &record(&bytes), 1000), Kept::New);
         }
+        assert_eq!(options.keep(257, &record(&[2, 20]), 1000), Kept::Known);
         let kept: Vec<_> = options.iter().collect();
         assert_eq!(kept, [(257, &[1, 11][..]), (257, &[2, 20])]);
         assert_eq!(options.bytes(), 2 * (3 + OVERHEAD));
@@ -77,7 +92,7 @@ mod tests {
     #[test]
     fn no_more_than_there_is_room_for() {
         let mut options = OptionsRecords::default();
-        assert!(!options.keep(257, &record(&[1, 2]), 3));
+        assert_eq!(options.keep(257, &record(&[1, 2]), 3), Kept::NoRoom);
         assert_eq!(options.bytes(), 0);
     }
 

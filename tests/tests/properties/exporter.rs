@@ -33,6 +33,8 @@ pub enum Event {
     Stall { destination: usize },
     /// It goes on.
     Resume { destination: usize },
+    /// The daemon is replaced: in order, or killed.
+    Restart { in_order: bool },
 }
 
 /// Domains of the exporter.
@@ -64,6 +66,7 @@ pub fn events() -> impl Strategy<Value = Vec<Event>> {
         3 => destination.clone().prop_map(|destination| Event::Return { destination }),
         1 => destination.clone().prop_map(|destination| Event::Stall { destination }),
         2 => destination.prop_map(|destination| Event::Resume { destination }),
+        1 => any::<bool>().prop_map(|in_order| Event::Restart { in_order }),
     ];
     proptest::collection::vec(event, 1..80)
 }
@@ -120,7 +123,8 @@ impl Domain {
             Event::Break { .. }
             | Event::Return { .. }
             | Event::Stall { .. }
-            | Event::Resume { .. } => None,
+            | Event::Resume { .. }
+            | Event::Restart { .. } => None,
         }
     }
 

@@ -47,6 +47,8 @@ struct Collector {
 pub struct World {
     setting: Setting,
     router: Router,
+    /// What a daemon's journal would have of the router.
+    journal: Router,
     domains: Vec<Domain>,
     collectors: Vec<Collector>,
     /// Bytes of the TCP stream that have not made a message yet.
@@ -67,7 +69,7 @@ impl World {
             template_seconds: 600,
             template_messages: setting.refresh,
         };
-        let mut router = Router::new(shape, 0);
+        let mut router = Router::new(shape.clone(), 0);
         for target in 0..setting.destinations {
             router.set_limit(target, setting.limit);
         }
@@ -86,6 +88,7 @@ impl World {
         World {
             setting,
             router,
+            journal: Router::new(shape, 0),
             domains,
             collectors,
             stream: Vec::new(),
@@ -110,6 +113,7 @@ impl World {
                 self.collectors[destination].stalled = false;
                 self.drain(destination);
             }
+            Event::Restart { in_order } => self.restart(in_order),
             Event::Flow { domain, .. }
             | Event::LostFlow { domain, .. }
             | Event::Mixed { domain, .. }
@@ -162,6 +166,9 @@ impl World {
         }
         let (mut bytes, mut deliveries) = (message.to_vec(), Vec::new());
         self.router.route(&mut bytes, &outlook, &mut deliveries).unwrap();
+        if self.router.take_changed() {
+            self.journal.relearn(&self.router.lesson(message).unwrap());
+        }
         self.note_turn(message, &deliveries, outlook.turn);
         let whole = Bytes::from(bytes);
         for delivery in deliveries {
@@ -183,6 +190,21 @@ impl World {
     /// Whether the message has flow data: the exporter's ids for it are 256 and 257.
     fn sets(&self, message: &[u8]) -> bool {
         wire::sets(message).unwrap().iter().any(|(id, _)| (256..300).contains(id))
+    }
+
+    /// Another router goes on, with what was saved at the end, or with what was noted all the time.
+    fn restart(&mut self, in_order: bool) {
+        if in_order {
+            let saved = postcard::to_stdvec(&self.router.save()).unwrap();
+            self.router = Router::restore(&postcard::from_bytes(&saved).unwrap());
+            self.journal = Router::restore(&self.router.save());
+        } else {
+            self.journal.renumber(&self.router.numbers());
+            self.router = Router::restore(&self.journal.save());
+        }
+        for target in 0..self.setting.destinations {
+            self.router.set_limit(target, self.setting.limit);
+        }
     }
 
     fn drain(&mut self, target: usize) {

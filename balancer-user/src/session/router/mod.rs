@@ -1,6 +1,7 @@
 //! From a message to the destinations that get it: SPEC section 3, without input or output.
 
 mod routing;
+mod saving;
 mod shape;
 
 use std::{collections::HashMap, time::Instant};
@@ -15,6 +16,7 @@ use common::{
 };
 
 use routing::Routing;
+pub use saving::{Numbers, Saved};
 pub use shape::Shape;
 
 use super::{
@@ -113,6 +115,8 @@ pub struct Router {
     not_kept: u64,
     /// Whether a live template was redefined since the last look.
     redefined: bool,
+    /// Whether any template or options record is new or gone since the last look.
+    changed: bool,
 }
 
 impl Router {
@@ -131,6 +135,7 @@ impl Router {
             cursor: start.checked_rem(destinations).unwrap_or(0),
             not_kept: 0,
             redefined: false,
+            changed: false,
         }
     }
 

@@ -141,6 +141,7 @@ impl Routing<'_> {
         self.learned = learned.unwrap_or_default();
         self.router.not_kept += u64::from(self.learned.not_kept);
         self.router.redefined |= !self.learned.replaced.is_empty();
+        self.router.changed |= self.learned.changed;
     }
 
     fn refresh(&mut self) {

@@ -1,5 +1,7 @@
 //! What the router goes by.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     config::{Mode, Protocol},
     session::{Targets, bit},
@@ -9,7 +11,7 @@ use crate::{
 const UNKNOWN_ROUTE_LIMIT: usize = 1452;
 
 /// What the router has to know of a receiver's configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// What happens to a message. In `Disabled` every destination gets it, as in `All`, and last of
     /// the targets the dump file, to which each new file is a new transport session.
