@@ -16,8 +16,7 @@ use crate::{
         Connections, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
         RecordingStatus, Status,
     },
-    handler::MAX_SESSIONS,
-    input::tcp::MESSAGE_TIMEOUT,
+    handler::bounds,
     inspect,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
     record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
@@ -56,20 +55,24 @@ fn troubleshooting_says_what_to_do_for_every_reason() {
 
 #[test]
 fn the_bounds_are_those_of_the_code() {
-    let text = one_line(&document("architecture.md"));
+    let text = document("limits.md");
     let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
-    let bounds = format!(
-        "Per session {} of templates, {} of options records, {MAX_DOMAINS} observation domains; per \
-         session and destination {} of queue, per destination {}; per receiver {MAX_SESSIONS} sessions, and {} that wait \
-         for the dump files; per TCP message {} s from its first byte to its last.",
-        mib(MAX_TEMPLATE_BYTES),
-        mib(MAX_OPTIONS_BYTES),
-        mib(MAX_QUEUE_BYTES),
-        mib(MAX_DESTINATION_BYTES),
-        mib(usize::try_from(MAX_WAITING_BYTES).unwrap()),
-        MESSAGE_TIMEOUT.as_secs()
-    );
-    assert!(text.contains(&bounds), "docs/architecture.md lacks: {bounds}");
+    let kib = |bytes: u64| format!("{} KiB", bytes >> 10);
+    let waiting = mib(usize::try_from(MAX_WAITING_BYTES).unwrap());
+    for row in [
+        format!("| templates of one session | {} |", mib(MAX_TEMPLATE_BYTES)),
+        format!("| options records of one session | {} |", mib(MAX_OPTIONS_BYTES)),
+        format!("| observation domains of one session | {MAX_DOMAINS} |"),
+        format!("| queue of one session to one destination | {} |", mib(MAX_QUEUE_BYTES)),
+        format!("| queues of all sessions to one destination | {} |", mib(MAX_DESTINATION_BYTES)),
+        format!("| messages that wait for the dump files | {waiting} |"),
+        format!("| each session | {} |", kib(bounds::SESSION)),
+        format!("| and for each of its destinations | {} |", kib(bounds::OUTLET)),
+        format!("| and the half of a message over TCP | {} |", kib(bounds::MESSAGE)),
+        format!("| the handler itself | {} |", mib(usize::try_from(bounds::HANDLER).unwrap())),
+    ] {
+        assert!(text.contains(&row), "docs/limits.md lacks: {row}");
+    }
 }
 
 #[test]

@@ -1,22 +1,14 @@
-//! What an operator relies on around forwarding: threads and CPUs, who may export and how many,
-//! the form of `status --json`.
+//! What an operator relies on around forwarding: threads and CPUs, the form of `status --json`.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::{Ipv4Addr, UdpSocket},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use balancer_user::handler::MAX_SESSIONS;
 use ipfix_balancer_tests::collector::{
     Collector,
     Protocol::{Tcp, Udp},
 };
 use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver};
-use ipfix_balancer_tests::exporter::{Flows, Message, TcpExporter, UdpExporter};
+use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::net::{V4, free_address};
 use ipfix_balancer_tests::poll;
 use ipfix_balancer_tests::setup::Setup;
@@ -69,59 +61,6 @@ fn each_handler_is_a_named_thread_on_its_cpu_also_after_a_reload() {
     daemon.edit(&[full.set("TASKSET", &last), click, dns.set("TASKSET", "0")]).unwrap();
     assert_eq!(daemon.reload().unwrap().code, 0);
     has_threads(daemon.pid(), &[("ipfix-full-0", &last), ("ipfix-dns-0", "0")]).unwrap();
-}
-
-#[test]
-fn only_exporters_of_allow_from_are_served() {
-    let collectors = [Collector::start(Tcp, V4).unwrap()];
-    let tcp = Receiver::new(Mode::All, Tcp, free_address(V4).unwrap())
-        .to(&collectors)
-        .set("ALLOW_FROM", "10.0.0.0/8, 127.0.0.2/32");
-    let udp = Receiver::new(Mode::All, Udp, free_address(V4).unwrap())
-        .named("CLICKSTREAM", 0)
-        .to(&collectors)
-        .set("ALLOW_FROM", "127.0.0.1");
-    let daemon = Daemon::start(&[tcp.clone(), udp.clone()]).unwrap();
-    let mut refused = TcpExporter::connect(tcp.address()).unwrap();
-    assert!(refused.is_closed_within(Duration::from_secs(10)).unwrap());
-    let message = Flows::new(1).templates();
-    let stranger = UdpSocket::bind("127.0.0.2:0").unwrap();
-    stranger.send_to(&message, udp.address()).unwrap();
-    UdpExporter::connect(udp.address()).unwrap().send(&message).unwrap();
-    collectors[0].wait_for(1).unwrap();
-    for name in ["FULLFLOW[0]", "CLICKSTREAM[0]"] {
-        daemon
-            .wait_for(name, "the refusal is counted", |receiver| {
-                receiver.dropped("not_allowed") == 1
-            })
-            .unwrap();
-    }
-    assert_eq!(collectors[0].messages(), 1);
-}
-
-#[test]
-fn udp_sources_beyond_the_limit_are_refused_and_counted_and_the_others_served() {
-    let setup = Setup::new(Mode::All, Udp, Udp, 1).unwrap();
-    let first = setup.udp().unwrap();
-    first.send(&Flows::new(1).templates()).unwrap();
-    let message = Message::new(1, 0).build();
-    let limit = u64::try_from(MAX_SESSIONS).unwrap();
-    let mut sources = (2_u8..=254).flat_map(|host| (20_000_u16..20_080).map(move |p| (host, p)));
-    // Until it is full: the kernel may drop some of what comes at once.
-    poll::wait("as many sessions as there may be", || {
-        for (host, port) in sources.by_ref().take(500) {
-            if let Ok(source) = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, host), port)) {
-                source.send_to(&message, setup.receiver.address()).unwrap();
-            }
-        }
-        let receiver = setup.daemon.status().unwrap().receiver("FULLFLOW[0]").unwrap();
-        receiver.sessions() == limit && receiver.dropped("session_limit") > 0
-    })
-    .unwrap();
-    let before = setup.collectors[0].messages();
-    first.send(&message).unwrap();
-    poll::wait("the first session is still served", || setup.collectors[0].messages() > before)
-        .unwrap();
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn listeners(candidates: &Candidates) -> Vec<(Protocol, u16, Place)> {
         let receiver = candidate.receiver();
         (receiver.protocol, receiver.port, candidate.place(PORT))
     });
-    let Globals { ui_listen, metrics_listen } = &candidates.globals;
+    let Globals { ui_listen, metrics_listen, .. } = &candidates.globals;
     let addresses = [(UI_LISTEN, ui_listen), (METRICS_LISTEN, metrics_listen)];
     let globals = addresses.into_iter().filter_map(|(name, address)| {
         let place = candidates.global_places.get(name)?.clone();

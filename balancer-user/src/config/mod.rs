@@ -50,7 +50,7 @@ pub use markdown::markdown;
 pub use names::{Accel, Mode, Protocol, SpoolFull, UnknownName};
 pub use params::{MAX_COPIES, MAX_DESTINATIONS, MAX_INDEX};
 pub use streams::{Stream, StreamInfo};
-pub use types::{Config, Destination, Host, Receiver, ReceiverId, Record, Spool};
+pub use types::{Config, Destination, Host, Limits, Receiver, ReceiverId, Record, Spool};
 
 /// Where the file is unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/var/fast_ipfix_balancer/backend/.env";
@@ -163,6 +163,7 @@ fn assess(path: &Path, text: &str, environment: &Environment) -> Assessment {
             receivers: configured,
             ui_listen: candidates.globals.ui_listen,
             metrics_listen: candidates.globals.metrics_listen,
+            control_group: candidates.globals.control_group,
         },
         globals: candidates.global_settings,
         receivers: receivers.map(|candidate| candidate.settings()).collect(),

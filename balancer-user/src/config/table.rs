@@ -7,6 +7,7 @@ use super::{
     params::cpu_ranges,
     receivers::{Origin, Setting},
 };
+use crate::handler::bounds;
 
 /// A table with a row per receiver, launched ones included, then for each receiver of the file a table with a row per parameter.
 pub(super) fn render(assessment: &Assessment) -> String {
@@ -20,9 +21,10 @@ pub(super) fn render(assessment: &Assessment) -> String {
     for (receiver, settings) in receivers.iter().zip(&assessment.receivers) {
         let settings = settings_table(settings);
         text.push_str(&format!(
-            "{}, thread {}\n{settings}\n\n",
+            "{}, thread {}, at most {} MiB of memory\n{settings}\n\n",
             receiver.id,
-            receiver.id.thread_name()
+            receiver.id.thread_name(),
+            bounds::memory(receiver) >> 20
         ));
     }
     text.push_str(&format!("daemon\n{}\n", settings_table(&assessment.globals)));

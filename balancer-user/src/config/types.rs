@@ -19,6 +19,15 @@ pub struct Config {
     pub ui_listen: Option<SocketAddr>,
     /// `IPFIX_METRICS_LISTEN`.
     pub metrics_listen: Option<SocketAddr>,
+    /// `IPFIX_CONTROL_GROUP`; `None` = `ipfix-balancer`, where there is such a group.
+    pub control_group: Option<String>,
+}
+
+impl Config {
+    /// The receivers to serve, with those that they launch.
+    pub fn receivers(&self) -> impl Iterator<Item = &Arc<Receiver>> {
+        self.receivers.iter().chain(&self.launched)
+    }
 }
 
 /// What the kernel keeps of a thread's name.
@@ -142,6 +151,8 @@ pub struct Receiver {
     pub spool: Spool,
     /// Everything that applies to recording, here or (`BALANCER_AUTO`) by launched subreceivers.
     pub record: Record,
+    /// What exporters can make it take.
+    pub limits: Limits,
 }
 
 impl Receiver {
@@ -168,6 +179,26 @@ pub struct Spool {
     pub max_mb: u64,
     /// `SPOOL_FULL`.
     pub full: SpoolFull,
+}
+
+/// What exporters can make a receiver take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `MAX_SESSIONS`.
+    pub sessions: usize,
+    /// `TEMPLATE_MB`: for templates, options records and observation domains of all sessions.
+    pub template_mb: usize,
+    /// `IDLE_SECONDS`: a UDP session without a datagram for so long is over.
+    pub idle_seconds: u32,
+    /// `MESSAGE_SECONDS`: how long a TCP message may take from its first byte to its last.
+    pub message_seconds: u32,
+}
+
+impl Limits {
+    /// `TEMPLATE_MB` in bytes.
+    pub fn template_bytes(&self) -> usize {
+        self.template_mb.saturating_mul(1 << 20)
+    }
 }
 
 /// Parameters of recording mode.

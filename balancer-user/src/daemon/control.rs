@@ -6,7 +6,10 @@
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream as ClientStream},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        net::{UnixListener as StdListener, UnixStream as ClientStream},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,8 +24,8 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::status::Status;
-use crate::config::instance;
+use super::{clients::Clients, status::Status};
+use crate::{config::instance, rate_limit::RateLimit};
 
 /// Where root's daemons have their sockets.
 const SYSTEM_DIR: &str = "/run/ipfix-balancer";
@@ -83,6 +86,11 @@ pub enum ControlError {
         /// The configuration file.
         config: PathBuf,
     },
+    /// Somebody else's.
+    #[error(
+        "the daemon's control socket is not for you: use root, or a member of the group in IPFIX_CONTROL_GROUP"
+    )]
+    Denied,
     /// The connection broke.
     #[error("the daemon did not answer: {0}")]
     Broken(#[from] io::Error),
@@ -94,8 +102,20 @@ pub enum ControlError {
 /// Sends a request to the daemon that runs with `config`, and waits for its reply.
 pub fn ask(config: &Path, request: Request) -> Result<Reply, ControlError> {
     let not_running = || ControlError::NotRunning { config: config.to_owned() };
-    let connect = |dir: PathBuf| ClientStream::connect(dir.join(socket_name(config))).ok();
-    let mut stream = directories().into_iter().find_map(connect).ok_or_else(not_running)?;
+    let mut stream = Err(not_running());
+    for dir in directories() {
+        match ClientStream::connect(dir.join(socket_name(config))) {
+            Ok(connected) => {
+                stream = Ok(connected);
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                stream = Err(ControlError::Denied);
+            }
+            Err(_) => {}
+        }
+    }
+    let mut stream = stream?;
     stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
     let mut line = serde_json::to_vec(&request)?;
     line.push(b'\n');
@@ -108,9 +128,17 @@ pub fn ask(config: &Path, request: Request) -> Result<Reply, ControlError> {
     Ok(serde_json::from_str(&answer)?)
 }
 
-/// The daemon's end. The socket is removed with it.
+/// The daemon's end, before it is served. The socket's file is removed with it.
+pub struct Socket {
+    path: Removed,
+    listener: StdListener,
+    clients: Clients,
+}
+
+/// The daemon's end.
 pub struct Server {
-    path: PathBuf,
+    // For its end.
+    _path: Removed,
     requests: mpsc::Receiver<(Request, Client)>,
     asker: Asker,
 }
@@ -128,9 +156,10 @@ impl Asker {
     }
 }
 
-impl Server {
-    /// Opens the socket of the daemon that runs with `config`.
-    pub fn open(config: &Path) -> Result<Server, ControlError> {
+impl Socket {
+    /// Opens the socket of the daemon that runs with `config`, for these clients. Giving it to a group
+    /// may take privileges that the daemon has only at its start.
+    pub fn open(config: &Path, clients: Clients) -> Result<Socket, ControlError> {
         let name = socket_name(config);
         let mut refused = None;
         for dir in directories() {
@@ -138,12 +167,8 @@ impl Server {
             if ClientStream::connect(&path).is_ok() {
                 return Err(ControlError::AlreadyRunning(config.to_owned()));
             }
-            match bind(&dir, &path) {
-                Ok(listener) => {
-                    let (sender, requests) = mpsc::channel(PENDING);
-                    tokio::spawn(accept(listener, sender.clone()));
-                    return Ok(Server { path, requests, asker: Asker(sender) });
-                }
+            match bind(&dir, &path, &clients) {
+                Ok(listener) => return Ok(Socket { path: Removed(path), listener, clients }),
                 Err(source) => refused = refused.or(Some((path, source))),
             }
         }
@@ -152,6 +177,16 @@ impl Server {
         Err(ControlError::NoPlace { path, source })
     }
 
+    /// Serves clients.
+    pub fn serve(self) -> io::Result<Server> {
+        let (sender, requests) = mpsc::channel(PENDING);
+        let listener = UnixListener::from_std(self.listener)?;
+        tokio::spawn(accept(listener, self.clients, sender.clone()));
+        Ok(Server { _path: self.path, requests, asker: Asker(sender) })
+    }
+}
+
+impl Server {
     /// A way to ask from within.
     pub fn asker(&self) -> Asker {
         self.asker.clone()
@@ -167,9 +202,12 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+/// A file that goes with this.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -196,21 +234,41 @@ impl Client {
     }
 }
 
-fn bind(dir: &Path, path: &Path) -> io::Result<UnixListener> {
+fn bind(dir: &Path, path: &Path, clients: &Clients) -> io::Result<StdListener> {
     fs::create_dir_all(dir)?;
     // A daemon that was killed has left its socket behind.
     let _ = fs::remove_file(path);
-    let listener = UnixListener::bind(path)?;
+    let listener = StdListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    if let Some(group) = clients.group() {
+        chown(path, None, Some(group.as_raw()))?;
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     Ok(listener)
 }
 
-async fn accept(listener: UnixListener, requests: mpsc::Sender<(Request, Client)>) {
+async fn accept(
+    listener: UnixListener,
+    clients: Clients,
+    requests: mpsc::Sender<(Request, Client)>,
+) {
+    let log = RateLimit::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(serve(stream, requests.clone()));
-            }
+            Ok((stream, _)) => match stream.peer_cred() {
+                Ok(peer) => {
+                    let allowed = clients.allow(&peer);
+                    if !allowed && let Some(left_out) = log.pass() {
+                        warn!(
+                            uid = peer.uid(),
+                            left_out, "a control connection was refused (IPFIX_CONTROL_GROUP)"
+                        );
+                    }
+                    let refusal = (!allowed).then(|| clients.refusal());
+                    tokio::spawn(serve(stream, refusal, requests.clone()));
+                }
+                Err(error) => warn!("a control connection can't tell who it is from: {error}"),
+            },
             Err(error) => {
                 warn!("can't accept a control connection: {error}");
                 tokio::time::sleep(REQUEST_TIMEOUT).await;
@@ -219,7 +277,11 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<(Request, Client)
     }
 }
 
-async fn serve(mut stream: UnixStream, requests: mpsc::Sender<(Request, Client)>) {
+async fn serve(
+    mut stream: UnixStream,
+    refusal: Option<String>,
+    requests: mpsc::Sender<(Request, Client)>,
+) {
     let mut line = String::new();
     let mut reader = AsyncBufReader::new((&mut stream).take(MAX_REQUEST));
     let read = timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)).await;
@@ -227,6 +289,10 @@ async fn serve(mut stream: UnixStream, requests: mpsc::Sender<(Request, Client)>
         return;
     }
     let client = Client::Process(stream);
+    // Only then: who is answered before he has asked finds the connection broken.
+    if let Some(refusal) = refusal {
+        return client.answer(Reply::Failed(refusal)).await;
+    }
     match serde_json::from_str(&line) {
         // With the daemon at its end nobody answers, and the client sees the connection close.
         Ok(request) => drop(requests.send((request, client)).await),

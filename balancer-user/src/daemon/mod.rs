@@ -1,9 +1,11 @@
 //! The control side of the daemon: which handlers run, with which configuration, on which sockets.
 
 mod beats;
+mod clients;
 mod control;
 mod metrics;
 mod paths;
+mod privileges;
 mod process;
 mod receivers;
 mod status;
@@ -21,8 +23,12 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::config::{Checked, Config, LoadError, Receiver, ReceiverId};
+use crate::{
+    config::{Checked, Config, LoadError, Receiver, ReceiverId},
+    kernel,
+};
 
+use clients::Clients;
 use control::Client;
 pub use control::{ControlError, Reply, Request, ask};
 use metrics::MetricsServer;
@@ -51,9 +57,16 @@ const WATCH: Duration = Duration::from_secs(1);
 pub fn run(config: &Path) -> anyhow::Result<()> {
     let checked = Config::load(config)?;
     raise_file_limit();
+    let clients = Clients::of(checked.config.control_group.as_deref())?;
+    let control = control::Socket::open(config, clients)?;
+    if checked.config.receivers().any(|receiver| paths::is_fit(receiver)) {
+        // Should it fail, the kernel path will say so.
+        let _ = kernel::mount_bpf_fs();
+    }
+    privileges::give_up(&checked.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(config, checked).await?;
+        let mut daemon = Daemon::start(config, checked, control).await?;
         let ended = daemon.serve().await;
         daemon.receivers.stop(DRAIN).await;
         info!("stopped");
@@ -109,8 +122,12 @@ struct Started {
 }
 
 impl Daemon {
-    async fn start(path: &Path, checked: Checked) -> anyhow::Result<Daemon> {
-        let control = control::Server::open(path)?;
+    async fn start(
+        path: &Path,
+        checked: Checked,
+        control: control::Socket,
+    ) -> anyhow::Result<Daemon> {
+        let control = control.serve()?;
         for note in &checked.notes {
             warn!("{note}");
         }
@@ -171,6 +188,7 @@ impl Daemon {
 
     async fn apply_file(&mut self) -> anyhow::Result<Changes> {
         let checked = Config::load(&self.config)?;
+        privileges::warn_of_missing(&checked.config);
         let opened = self.metrics.open(checked.config.metrics_listen).await?;
         let changes = self.receivers.apply(&wanted(&checked.config)?).await?;
         self.metrics.apply(opened);
@@ -211,7 +229,7 @@ fn wanted(config: &Config) -> anyhow::Result<Vec<Arc<Receiver>>> {
     if config.receivers.is_empty() {
         bail!("there is no receiver to serve");
     }
-    Ok(config.receivers.iter().chain(&config.launched).cloned().collect())
+    Ok(config.receivers().cloned().collect())
 }
 
 /// Every session needs a descriptor, and one more for each destination.

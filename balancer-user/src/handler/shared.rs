@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -13,9 +13,12 @@ use common::reason::Reason;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::relay::{Pending, Relay};
+use super::{
+    health::Health,
+    relay::{Pending, Relay},
+};
 use crate::{
-    config::Receiver,
+    config::{Destination, Limits, Receiver},
     kernel::Offload,
     net::mmsg,
     rate_limit::RateLimit,
@@ -23,10 +26,6 @@ use crate::{
     session::Delivery,
     stats::ReceiverStats,
 };
-
-/// Sessions that one receiver serves at a time. Each takes a file descriptor and one more for
-/// every destination.
-pub const MAX_SESSIONS: usize = 16_384;
 
 /// State of one handler thread.
 pub struct Shared {
@@ -46,8 +45,14 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     relays: RefCell<BTreeMap<usize, Rc<RefCell<Relay>>>>,
     sessions_opened: Cell<usize>,
-    limits: [RateLimit; Reason::ALL.len()],
+    log_limits: [RateLimit; Reason::ALL.len()],
     session_limit: RateLimit,
+    /// Bytes of templates, options records and observation domains of all sessions.
+    state_bytes: Cell<usize>,
+    /// Bytes of messages that wait because no destination can take a turn, of all sessions.
+    backlog_bytes: Rc<Cell<usize>>,
+    /// UDP destinations that some session sends to, or did.
+    health: RefCell<HashMap<Destination, Rc<Health>>>,
 }
 
 /// Buffers that every batch uses anew.
@@ -82,8 +87,11 @@ impl Shared {
             stopping,
             relays: RefCell::default(),
             sessions_opened: Cell::new(0),
-            limits: std::array::from_fn(|_| RateLimit::default()),
+            log_limits: std::array::from_fn(|_| RateLimit::default()),
             session_limit: RateLimit::default(),
+            state_bytes: Cell::default(),
+            backlog_bytes: Rc::default(),
+            health: RefCell::default(),
         }
     }
 
@@ -99,9 +107,39 @@ impl Shared {
         receiver.allow_from.is_empty() || receiver.allow_from.iter().any(|net| net.contains(&ip))
     }
 
-    /// Whether there are as many sessions as there may be.
+    /// Whether there are as many sessions as there may be (`MAX_SESSIONS`).
     pub fn is_crowded(&self) -> bool {
-        self.relays.borrow().len() >= MAX_SESSIONS
+        self.relays.borrow().len() >= self.limits().sessions
+    }
+
+    /// What exporters can make the receiver take.
+    pub fn limits(&self) -> Limits {
+        self.receiver.borrow().limits
+    }
+
+    /// Bytes by which the state of all sessions together may still grow (`TEMPLATE_MB`).
+    pub fn room(&self) -> usize {
+        self.limits().template_bytes().saturating_sub(self.state_bytes.get())
+    }
+
+    /// The state of a session has become `new` bytes instead of `old`.
+    pub fn resize_state(&self, old: usize, new: usize) {
+        self.state_bytes.set(self.state_bytes.get().saturating_sub(old).saturating_add(new));
+    }
+
+    /// What counts the bytes of all backlogs.
+    pub fn backlog_bytes(&self) -> Rc<Cell<usize>> {
+        Rc::clone(&self.backlog_bytes)
+    }
+
+    /// What is known of a UDP destination.
+    pub fn health(&self, destination: &Destination) -> Rc<Health> {
+        Rc::clone(self.health.borrow_mut().entry(destination.clone()).or_default())
+    }
+
+    /// Forgets destinations that are not configured any more.
+    pub fn keep_health(&self, configured: &[Destination]) {
+        self.health.borrow_mut().retain(|destination, _| configured.contains(destination));
     }
 
     /// Registers a session; its number, counted from the start of the handler.
@@ -138,7 +176,7 @@ impl Shared {
     /// Counts something dropped or refused, and says so in the log, once a second for a reason.
     pub fn report(&self, reason: Reason, count: u64, peer: SocketAddr, detail: &str) {
         self.stats.drops.add(reason, count);
-        let Some(left_out) = self.limits.get(reason.index()).and_then(RateLimit::pass) else {
+        let Some(left_out) = self.log_limits.get(reason.index()).and_then(RateLimit::pass) else {
             return;
         };
         let receiver = self.receiver.borrow().id;

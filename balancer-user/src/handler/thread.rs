@@ -235,6 +235,7 @@ fn reconfigure(
         }
     }
     shared.stats.keep_destinations(receiver.outputs());
+    shared.keep_health(receiver.outputs());
     Ok(())
 }
 

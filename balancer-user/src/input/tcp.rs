@@ -19,8 +19,6 @@ use crate::{
 const CHUNK: usize = 256 << 10;
 /// A read is worth its while from this much room on; below, the buffer is replaced.
 const MIN_READ: usize = 64 << 10;
-/// How long a message may take from its first byte to its last.
-pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait when no connection can be accepted, for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a session keeps allocated for the half of a message that has come.
@@ -94,7 +92,8 @@ impl Exporter {
         let mut stopping = self.shared.stopping.clone();
         let dismissed = Rc::clone(&self.relay.borrow().dismissed);
         loop {
-            let deadline = self.rest_since.map(|since| since + MESSAGE_TIMEOUT);
+            let longest = Duration::from_secs(self.shared.limits().message_seconds.into());
+            let deadline = self.rest_since.map(|since| since + longest);
             tokio::select! {
                 biased;
                 () = dismissed.notified() => return "is not allowed any more",
@@ -304,7 +303,7 @@ mod tests {
         client.try_write(&[0, 10, 0, 20, 0]).unwrap();
         let begun = Instant::now();
         LocalSet::new().run_until(receive(Rc::clone(&shared), stream, peer)).await;
-        assert!(begun.elapsed() >= MESSAGE_TIMEOUT);
+        assert!(begun.elapsed() >= Duration::from_secs(shared.limits().message_seconds.into()));
         let drops: Vec<_> = shared.stats.drops.occurred().collect();
         assert_eq!(drops, [(Reason::IdleTimeout, 1)]);
     }

@@ -23,9 +23,6 @@ use crate::{
     session::Outlook,
 };
 
-/// A session without a datagram for so long is over. Exporters that have no flows repeat their
-/// templates at least every half hour.
-const IDLE: Duration = Duration::from_secs(1800);
 /// A session that has been idle for so long may be given up for a new one when there is no room.
 const REUSABLE: Duration = Duration::from_secs(10);
 /// How often idle sessions are looked for.
@@ -284,7 +281,9 @@ impl Input {
         true
     }
 
+    /// Ends the sessions that have been idle for `IDLE_SECONDS`.
     fn sweep(&mut self) {
+        let longest = Duration::from_secs(self.shared.limits().idle_seconds.into());
         self.sessions.retain(|_, relay| {
             let mut relay = relay.borrow_mut();
             if relay.has_ended() {
@@ -293,7 +292,7 @@ impl Input {
             if relay.is_forwarded() {
                 relay.last_seen = Instant::now();
             }
-            let idle = relay.last_seen.elapsed() >= IDLE;
+            let idle = relay.last_seen.elapsed() >= longest;
             if idle {
                 relay.leave_kernel_path();
                 relay.end("was idle");

@@ -7,12 +7,13 @@ use common::template::TemplateRecord;
 use super::{fault::Fault, session::Session, source::Flow};
 use crate::{
     config::Protocol,
-    handler::MAX_SESSIONS,
     session::{MAX_DOMAINS, Templates},
 };
 
 /// Bytes of templates kept of all sessions of a file.
 const MAX_TEMPLATE_BYTES: usize = 64 << 20;
+/// Sessions that are told apart in one file.
+const MAX_SESSIONS: usize = 16_384;
 
 /// The sequence number of a message, held against what its domain has sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub use error::LoadError;
 #[cfg(test)]
 pub use maps::NAMES as MAPS;
 pub use path::KernelPath;
-pub use pins::Pins;
+pub use pins::{Pins, mount_bpf_fs};
 pub use session::{Orphan, Session};
 pub use status::{PathStatus, Pinned};
 

@@ -137,7 +137,8 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries.filter_map(Result::ok).map(|entry| entry.path()).collect()
 }
 
-fn mount_bpf_fs() -> io::Result<()> {
+/// Mounts the file system of the pins, if nobody has.
+pub fn mount_bpf_fs() -> io::Result<()> {
     if statfs(BPF_FS).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC) {
         return Ok(());
     }

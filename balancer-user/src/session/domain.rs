@@ -98,6 +98,12 @@ impl Domain {
         }
     }
 
+    /// Bytes that a domain takes without templates and options, about.
+    pub fn cost(targets: usize) -> usize {
+        // Twice for the vector that has grown, and its place in the index.
+        2 * size_of::<Domain>() + targets * size_of::<u32>() + 64
+    }
+
     /// Whether templates are due to be repeated on outputs that may lose them; counts the message
     /// that asks. A limit of 0 is no limit.
     pub fn refresh_due(&mut self, seconds: u32, messages: u32, now: Instant) -> bool {

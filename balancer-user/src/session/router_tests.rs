@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use common::message::{HEADER_LEN, Header, Sets};
+use common::{
+    message::{HEADER_LEN, Header, Sets},
+    reason::Reason,
+};
 
 use super::{
     Delivery, Outlook, Payload, Refusal, Router, SessionDetails, Shape, Targets, all_targets,
@@ -35,6 +38,7 @@ struct Bench {
     router: Router,
     up: Targets,
     queued: bool,
+    room: usize,
     now: Instant,
     got: Vec<Vec<Vec<u8>>>,
 }
@@ -53,6 +57,7 @@ impl Bench {
             router: Router::new(shape, 0),
             up: all_targets(destinations),
             queued: false,
+            room: usize::MAX,
             now: Instant::now(),
             // With Disabled one more, the dump file.
             got: vec![Vec::new(); destinations + usize::from(mode == Mode::Disabled)],
@@ -75,8 +80,8 @@ impl Bench {
     }
 
     fn try_send(&mut self, message: &[u8]) -> Result<Vec<Delivery>, Refusal> {
-        let outlook =
-            Outlook { turn: self.up, reachable: self.up, queued: self.queued, now: self.now };
+        let (up, queued, room, now) = (self.up, self.queued, self.room, self.now);
+        let outlook = Outlook { turn: up, reachable: up, queued, room, now };
         let (mut bytes, mut deliveries) = (message.to_vec(), Vec::new());
         self.router.route(&mut bytes, &outlook, &mut deliveries)?;
         for delivery in &deliveries {
@@ -344,6 +349,33 @@ fn domains_and_templates_are_bounded() {
     });
     let kept = usize::from(refused.unwrap() - 256);
     assert!(kept * fields.len() <= super::MAX_TEMPLATE_BYTES, "{kept}");
+}
+
+#[test]
+fn what_other_sessions_have_taken_is_not_there_for_this_one() {
+    let mut bench = Bench::tcp(Mode::All, 1);
+    bench.room = 0;
+    let refused = |bench: &mut Bench, bytes: &[u8]| bench.try_send(bytes).unwrap_err();
+    let first = message(0, &[&data(1)]);
+    assert_eq!(refused(&mut bench, &first), Refusal::Drop(Reason::DomainLimit));
+    bench.room = 4096;
+    bench.send(0, &[TEMPLATE, OPTIONS_TEMPLATE]);
+    let taken = bench.router.take_resized().unwrap();
+    assert!(taken > TEMPLATE.len() + OPTIONS_TEMPLATE.len());
+    assert_eq!(bench.router.take_resized(), None);
+
+    bench.room = 0;
+    // What is known already needs no room, nor does a definition of the same length.
+    bench.send(0, &[TEMPLATE]);
+    bench.send(0, &[REDEFINED]);
+    bench.send(0, &[&data(1)]);
+    let another = [0, 2, 0, 12, 1, 9, 0, 1, 0, 8, 0, 4];
+    let another = message(1, &[&another]);
+    assert_eq!(refused(&mut bench, &another), Refusal::Drop(Reason::TemplateLimit));
+    // Both records are passed on, and not kept.
+    bench.send(1, &[OPTIONS]);
+    assert_eq!(bench.router.take_not_kept(), 2);
+    assert_eq!(bench.router.take_resized(), Some(taken));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The kernel path when something changes or breaks: the network, the daemon, the configuration,
 //! what the host allows.
 
+mod allowed;
 mod leftovers;
 mod network;
 mod overload;

@@ -157,7 +157,8 @@ impl World {
     }
 
     fn route(&mut self, message: &[u8]) {
-        let mut outlook = Outlook { turn: 0, reachable: 0, queued: false, now: Instant::now() };
+        let mut outlook =
+            Outlook { turn: 0, reachable: 0, queued: false, room: usize::MAX, now: Instant::now() };
         for (target, collector) in self.collectors.iter().enumerate() {
             let waiting = !collector.queue.is_empty();
             outlook.turn |= if collector.up { bit(target) } else { 0 };

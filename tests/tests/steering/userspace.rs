@@ -43,8 +43,13 @@ impl Userspace {
         let gone = usize::from(world.state.line.holder == GONE);
         let shape = shape(world, world.destinations + gone);
         let everyone = all_targets(world.destinations + gone);
-        let outlook =
-            Outlook { turn: everyone, reachable: everyone, queued: false, now: Instant::now() };
+        let outlook = Outlook {
+            turn: everyone,
+            reachable: everyone,
+            queued: false,
+            room: usize::MAX,
+            now: Instant::now(),
+        };
         let mut userspace = Self { router: Router::new(shape, 0), outlook };
         userspace.replay(world)?;
         if gone > 0 {

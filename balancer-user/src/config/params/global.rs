@@ -2,8 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::{Applies, Kind, Param, Preset, kind::listen};
+use super::{
+    Applies, Kind, Param, Preset,
+    kind::{listen, word},
+};
 
+const CONTROL_GROUP: &str = "CONTROL_GROUP";
 pub(in crate::config) const METRICS_LISTEN: &str = "METRICS_LISTEN";
 pub(in crate::config) const UI_LISTEN: &str = "UI_LISTEN";
 
@@ -12,6 +16,7 @@ pub(in crate::config) const UI_LISTEN: &str = "UI_LISTEN";
 pub(in crate::config) struct Globals {
     pub ui_listen: Option<SocketAddr>,
     pub metrics_listen: Option<SocketAddr>,
+    pub control_group: Option<String>,
 }
 
 pub(in crate::config) const GLOBALS: &[Param<Globals>] = &[
@@ -36,6 +41,18 @@ pub(in crate::config) const GLOBALS: &[Param<Globals>] = &[
         example: "[::1]:9100",
         read: |_, text, globals| listen(text).map(|v| globals.metrics_listen = v),
         show: |globals| show(globals.metrics_listen),
+    },
+    Param {
+        name: CONTROL_GROUP,
+        aliases: &[],
+        kind: Kind::Word,
+        preset: Preset::Nothing("ipfix-balancer, where there is such a group"),
+        applies: Applies::Always,
+        about: "Group whose members may use `status`, `reload`, `rotate` and `stop`, beside root and the daemon's \
+                own user. Takes effect at the next start.",
+        example: "operators",
+        read: |_, text, globals| word(text).map(|v| globals.control_group = Some(v)),
+        show: |globals| globals.control_group.clone().unwrap_or_default(),
     },
 ];
 

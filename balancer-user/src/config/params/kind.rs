@@ -39,6 +39,8 @@ pub(in crate::config) enum Kind {
     Number { min: i64, max: i64, unit: &'static str },
     /// An absolute path.
     Path,
+    /// A name without blanks.
+    Word,
 }
 
 impl fmt::Display for Kind {
@@ -58,6 +60,7 @@ impl fmt::Display for Kind {
             Self::Number { min, max, unit: "" } => write!(f, "{min} to {max}"),
             Self::Number { min, max, unit } => write!(f, "{min} to {max} {unit}"),
             Self::Path => f.write_str("an absolute path"),
+            Self::Word => f.write_str("a name"),
         }
     }
 }
@@ -170,6 +173,15 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Vec<Bad>> {
         "" => Err(Reason::Empty.into()),
         text if text.starts_with('/') => Ok(text.into()),
         _ => Err(Reason::BadValue("not an absolute path").into()),
+    }
+}
+
+/// A name.
+pub(super) fn word(text: &str) -> Result<String, Vec<Bad>> {
+    match text {
+        "" => Err(Reason::Empty.into()),
+        text if text.contains(char::is_whitespace) => Err(Reason::BadValue("not a name").into()),
+        text => Ok(text.to_owned()),
     }
 }
 

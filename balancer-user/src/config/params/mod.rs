@@ -5,13 +5,15 @@
 mod forwarding;
 mod global;
 mod kind;
+mod limits;
 mod listening;
 mod recording;
 
 use std::{fmt, path::PathBuf};
 
 use super::{
-    Accel, Destination, Mode, Protocol, Receiver, ReceiverId, Record, Spool, SpoolFull, StreamInfo,
+    Accel, Destination, Limits, Mode, Protocol, Receiver, ReceiverId, Record, Spool, SpoolFull,
+    StreamInfo,
 };
 
 pub(super) use global::{GLOBALS, Globals, METRICS_LISTEN, UI_LISTEN};
@@ -85,6 +87,10 @@ pub(super) enum Applies {
     Record,
     /// UDP destinations of a TCP receiver.
     Refresh,
+    /// Receivers of TCP exporters.
+    Tcp,
+    /// Receivers of UDP exporters.
+    Udp,
 }
 
 impl Applies {
@@ -105,7 +111,19 @@ impl Applies {
             {
                 Some("no effect: only UDP destinations of a TCP receiver use it")
             }
-            Self::Always | Self::Balance | Self::Output | Self::Record | Self::Refresh => None,
+            Self::Tcp if receiver.protocol != Protocol::Tcp => {
+                Some("no effect: only a TCP receiver uses it")
+            }
+            Self::Udp if receiver.protocol != Protocol::Udp => {
+                Some("no effect: only a UDP receiver uses it")
+            }
+            Self::Always
+            | Self::Balance
+            | Self::Output
+            | Self::Record
+            | Self::Refresh
+            | Self::Tcp
+            | Self::Udp => None,
         }
     }
 }
@@ -118,15 +136,18 @@ impl fmt::Display for Applies {
             Self::Output => "all, with destinations",
             Self::Record => "Disabled; launched subreceivers",
             Self::Refresh => "all, UDP destinations of a TCP receiver",
+            Self::Tcp => "all, TCP receivers",
+            Self::Udp => "all, UDP receivers",
         })
     }
 }
 
 /// The parameters of a receiver, with the headings they have in the documentation.
-pub(super) const GROUPS: [(&str, &[Param]); 3] = [
+pub(super) const GROUPS: [(&str, &[Param]); 4] = [
     ("Listening", listening::PARAMS),
     ("Forwarding", forwarding::PARAMS),
     ("Recording", recording::PARAMS),
+    ("Limits", limits::PARAMS),
 ];
 
 /// The parameters of a receiver.
@@ -235,6 +256,7 @@ impl Draft {
             template_messages: 0,
             spool,
             record,
+            limits: Limits { sessions: 0, template_mb: 0, idle_seconds: 0, message_seconds: 0 },
         };
         Self { receiver, sub_protocol: Protocol::Tcp, remark: None }
     }

@@ -94,6 +94,7 @@ fn valid(param: &'static Param) -> BoxedStrategy<String> {
         .boxed(),
         Kind::Number { min, max, .. } => (min..=max).prop_map(|number| number.to_string()).boxed(),
         Kind::Path => "/[ -~]{0,20}[a-z]".boxed(),
+        Kind::Word => "[a-z][a-z0-9-]{0,10}".boxed(),
     }
 }
 

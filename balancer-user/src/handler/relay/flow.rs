@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Relay, SETTLE};
 use crate::{
     config::{Mode, SpoolFull},
-    output::{Link, MAX_QUEUE_BYTES, Outlet},
+    output::{Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, Outlet},
     session::{Outlook, Refusal, Targets, each_target},
 };
 
@@ -49,7 +49,7 @@ impl Relay {
             return Hold::UntilSpaceOr(Instant::now() + WRITER_POLL);
         }
         self.holding = match (self.mode, policy) {
-            (Mode::RoundRobin, _) => self.backlog.bytes() >= MAX_QUEUE_BYTES,
+            (Mode::RoundRobin, _) => self.is_backlog_full(0),
             (_, SpoolFull::Hold) => self.outlets.iter().any(Outlet::is_full),
             // The dump file keeps up, so that a copy must not delay it.
             (Mode::Disabled, SpoolFull::DropOldest) => false,
@@ -89,11 +89,17 @@ impl Relay {
 
     /// Keeps a message that nobody can take yet.
     pub(super) fn wait(&mut self, message: &[u8]) {
-        if self.backlog.bytes() >= MAX_QUEUE_BYTES + BACKLOG_SLACK {
-            self.discard_oldest();
-        }
         self.backlog.push(message);
         self.shared.stats.waiting.add(1);
+        while self.is_backlog_full(BACKLOG_SLACK) && !self.backlog.is_empty() {
+            self.discard_oldest();
+        }
+    }
+
+    /// Whether as much waits as may, and `slack` bytes more: of this session, or of all.
+    fn is_backlog_full(&self, slack: usize) -> bool {
+        self.backlog.bytes() >= MAX_QUEUE_BYTES + slack
+            || self.backlog.bytes_of_all() >= MAX_DESTINATION_BYTES + slack
     }
 
     /// Drops the oldest waiting message. It takes its turn all the same, so that its templates are

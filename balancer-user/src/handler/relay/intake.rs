@@ -49,7 +49,8 @@ impl Relay {
                 reachable |= if up || waiting { bit(target) } else { 0 };
             }
         }
-        Outlook { turn, reachable, queued, now: now.into_std() }
+        let room = self.shared.room();
+        Outlook { turn, reachable, queued, room, now: now.into_std() }
     }
 
     /// Takes one message, which stands at `start` of the batch's buffer. An error is the reason
@@ -200,6 +201,9 @@ impl Relay {
         for outlet in &mut self.outlets {
             outlet.flush(sender);
             outlet.queue_mut().settle(buffer);
+        }
+        if let Some(bytes) = self.router.take_resized() {
+            self.shared.resize_state(std::mem::replace(&mut self.state_bytes, bytes), bytes);
         }
         let not_kept = self.router.take_not_kept();
         if not_kept > 0 {

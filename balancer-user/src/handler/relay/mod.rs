@@ -66,6 +66,8 @@ pub struct Relay {
     /// Whether consecutive messages can stand in one queue entry.
     runs: bool,
     ended: bool,
+    /// What the receiver counts for the session's templates, options and observation domains.
+    state_bytes: usize,
     /// Outlets of the ended session that have finished.
     finished: usize,
     /// The session's place in the kernel path.
@@ -92,7 +94,8 @@ impl Relay {
             router: Router::new(shape(&receiver), shared.next_session()),
             outlets: Vec::new(),
             leaving: Vec::new(),
-            backlog: Backlog::default(),
+            backlog: Backlog::new(shared.backlog_bytes()),
+            state_bytes: 0,
             opened: now,
             outlets_opened: 0,
             malformed_row: 0,
@@ -252,6 +255,7 @@ impl Drop for Relay {
         let waiting = u64::try_from(self.backlog.len()).unwrap_or(u64::MAX);
         self.shared.stats.waiting.subtract(waiting);
         self.shared.stats.drops.add(Reason::Undelivered, waiting);
+        self.shared.resize_state(self.state_bytes, 0);
     }
 }
 

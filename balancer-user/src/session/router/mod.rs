@@ -36,6 +36,9 @@ pub struct Outlook {
     pub reachable: Targets,
     /// Whether messages wait in the queue of any.
     pub queued: bool,
+    /// Bytes by which the session's templates, options and domains may grow, for what the receiver's
+    /// other sessions leave of `TEMPLATE_MB`.
+    pub room: usize,
     /// The time.
     pub now: Instant,
 }
@@ -117,6 +120,8 @@ pub struct Router {
     redefined: bool,
     /// Whether any template or options record is new or gone since the last look.
     changed: bool,
+    /// Whether the state may have changed its size since the last look.
+    resized: bool,
 }
 
 impl Router {
@@ -136,6 +141,7 @@ impl Router {
             not_kept: 0,
             redefined: false,
             changed: false,
+            resized: false,
         }
     }
 
@@ -164,7 +170,7 @@ impl Router {
         let known = place.and_then(|place| self.domains.get(place));
         let contents = examine(message, known.map(|domain| &*domain.templates))?;
         if contents.templates {
-            self.check_template_limit(known, message)?;
+            self.check_template_limit(known, message, outlook.room)?;
         }
         let turn = match self.shape.mode {
             Mode::RoundRobin if contents.flow || !contents.is_control() => {
@@ -174,7 +180,7 @@ impl Router {
         };
         let place = match place {
             Some(place) => place,
-            None => self.add_domain(&header, outlook.now)?,
+            None => self.add_domain(&header, outlook)?,
         };
         self.last_place = place;
         let mut routing = Routing {
@@ -338,10 +344,26 @@ impl Router {
         std::mem::take(&mut self.not_kept)
     }
 
+    /// Bytes that templates, options records and domains take, about, if that may have changed since the
+    /// last call.
+    pub fn take_resized(&mut self) -> Option<usize> {
+        let targets = self.shape.targets();
+        let bytes = |domain: &Domain| {
+            Domain::cost(targets) + domain.templates.bytes() + domain.options.bytes()
+        };
+        std::mem::take(&mut self.resized).then(|| self.domains.iter().map(bytes).sum())
+    }
+
     /// Whether a live template was redefined since the last call: messages from before must not come
     /// to a collector after it.
     pub fn take_redefined(&mut self) -> bool {
         std::mem::take(&mut self.redefined)
+    }
+
+    /// An observation domain that the exporter does not use.
+    pub fn unused_domain(&self) -> u32 {
+        let used = |domain: &u32| self.index.contains_key(domain);
+        (0..=u32::MAX).rev().find(|domain| !used(domain)).unwrap_or(u32::MAX)
     }
 
     fn place(&self, domain: u32) -> Option<usize> {
@@ -351,29 +373,35 @@ impl Router {
         }
     }
 
-    fn check_template_limit(&self, known: Option<&Domain>, message: &[u8]) -> Result<(), Refusal> {
+    fn check_template_limit(
+        &self,
+        known: Option<&Domain>,
+        message: &[u8],
+        room: usize,
+    ) -> Result<(), Refusal> {
         let growth = match known {
             Some(domain) => domain.growth(message),
             None => message.len(),
         };
         let taken: usize = self.domains.iter().map(|domain| domain.templates.bytes()).sum();
-        if taken + growth > MAX_TEMPLATE_BYTES {
+        if taken + growth > MAX_TEMPLATE_BYTES || growth > room {
             return Err(Refusal::Drop(Reason::TemplateLimit));
         }
         Ok(())
     }
 
-    fn add_domain(&mut self, header: &Header, now: Instant) -> Result<usize, Refusal> {
+    fn add_domain(&mut self, header: &Header, outlook: &Outlook) -> Result<usize, Refusal> {
         let place = self.domains.len();
-        if place >= MAX_DOMAINS {
+        if place >= MAX_DOMAINS || Domain::cost(self.shape.targets()) > outlook.room {
             return Err(Refusal::Drop(Reason::DomainLimit));
         }
-        Ok(self.insert_domain(header.domain, header.sequence, now))
+        Ok(self.insert_domain(header.domain, header.sequence, outlook.now))
     }
 
     fn insert_domain(&mut self, id: u32, sequence: u32, now: Instant) -> usize {
         let place = self.domains.len();
         self.index.insert(id, place);
+        self.resized = true;
         self.domains.push(Domain::new(id, self.shape.targets(), sequence, now));
         place
     }

@@ -127,6 +127,8 @@ impl Routing<'_> {
         }
         let kept: usize = self.router.domains.iter().map(|d| d.options.bytes()).sum();
         let (input, keep_before) = (self.router.shape.input, self.outlook.queued);
+        let room = self.outlook.room;
+        self.router.resized = true;
         let learned = self.with_domain(|domain| {
             let others = kept - domain.options.bytes();
             domain.learn(
@@ -134,7 +136,9 @@ impl Routing<'_> {
                 &Rules {
                     ignore_withdrawals: input == Protocol::Udp,
                     keep_before,
-                    options_bytes: MAX_OPTIONS_BYTES.saturating_sub(others),
+                    options_bytes: MAX_OPTIONS_BYTES
+                        .saturating_sub(others)
+                        .min(domain.options.bytes().saturating_add(room)),
                 },
             )
         });

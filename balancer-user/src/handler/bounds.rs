@@ -1,0 +1,41 @@
+//! The most memory that a receiver takes, whatever exporters and collectors do.
+
+use crate::{
+    config::{Mode, Protocol, Receiver},
+    output::MAX_DESTINATION_BYTES,
+    record::MAX_WAITING_BYTES,
+};
+
+/// The thread with its receive buffers.
+pub const HANDLER: u64 = 8 << 20;
+/// An exporter session without templates, options, domains and queues.
+pub const SESSION: u64 = 8 << 10;
+/// A session's way out to one destination, with the task that keeps it connected.
+pub const OUTLET: u64 = 8 << 10;
+/// The beginning of a TCP message whose end has not come.
+pub const MESSAGE: u64 = 64 << 10;
+
+/// Bytes that a receiver and all its sessions take at most. What the kernel keeps in sockets and maps
+/// is not in it.
+pub fn memory(receiver: &Receiver) -> u64 {
+    let outputs = to_u64(receiver.outputs().len());
+    let half = if receiver.protocol == Protocol::Tcp { MESSAGE } else { 0 };
+    let session = SESSION + half + outputs * OUTLET;
+    let queue = to_u64(MAX_DESTINATION_BYTES);
+    let waiting = match receiver.mode {
+        Mode::All => 0,
+        // While no destination can take a turn.
+        Mode::RoundRobin => queue,
+        // For the dump files.
+        Mode::Disabled => MAX_WAITING_BYTES,
+    };
+    HANDLER
+        + to_u64(receiver.limits.sessions) * session
+        + to_u64(receiver.limits.template_bytes())
+        + outputs * queue
+        + waiting
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
