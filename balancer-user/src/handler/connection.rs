@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{relay::Relay, shared::Shared};
+use super::{health::Health, relay::Relay, shared::Shared};
 use crate::{
     config::{Destination, Host, Protocol},
     net::socket,
@@ -31,27 +31,39 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that lasted so long was a good one: the next attempt is made at once.
 const LASTING: Duration = Duration::from_secs(1);
-/// How long a UDP destination that was refused by ICMP is left alone.
+/// How long a UDP destination that is down is left alone.
 const UDP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Connects an outlet, again and again, until it is finished.
 pub async fn maintain(shared: Rc<Shared>, relay: Rc<RefCell<Relay>>, id: OutletId) {
     let known = relay.borrow_mut().outlet(id).map(|o| (o.destination.clone(), o.source));
     let Some((destination, source)) = known else { return };
-    let mut connector = Connector { destination, source, udp: None };
+    let health = shared.health(&destination);
+    let mut connector = Connector { destination, source, udp: None, health };
     let mut backoff = Backoff::default();
     while !relay.borrow_mut().is_finished(id) {
+        if connector.health.is_down() && !connector.is_back(&relay, id).await {
+            continue;
+        }
         let (error, lasted) = match connector.open().await {
             Ok(open) => {
                 let since = Instant::now();
                 relay.borrow_mut().connected(id, open.link(), open.datagram_limit());
-                match open.watch(&relay, id).await {
+                let watched = tokio::select! {
+                    watched = open.watch(&relay, id) => watched,
+                    // Another session has been told.
+                    error = connector.health.went_down() => Err(error),
+                };
+                match watched {
                     Ok(()) => break,
                     Err(error) => (error, since.elapsed() >= LASTING),
                 }
             }
             Err(error) => (error, false),
         };
+        if connector.destination.protocol == Protocol::Udp {
+            connector.health.note(&error);
+        }
         relay.borrow_mut().disconnected(id, &error.to_string());
         let longest = Duration::from_secs(shared.receiver().reconnect_seconds.into());
         let pause = match connector.destination.protocol {
@@ -84,6 +96,8 @@ struct Connector {
     source: Option<SocketAddr>,
     /// Kept while the destination is down: the source port is the session's name for a collector.
     udp: Option<(Rc<UdpSocket>, SocketAddr)>,
+    /// Over UDP, what the other sessions know.
+    health: Rc<Health>,
 }
 
 /// A transport session.
@@ -99,6 +113,32 @@ impl Connector {
             Protocol::Tcp => timeout(CONNECT_TIMEOUT, self.open_tcp()).await.map_err(timed_out)?,
             Protocol::Udp => timeout(CONNECT_TIMEOUT, self.open_udp()).await.map_err(timed_out)?,
         }
+    }
+
+    /// Finds out whether a UDP destination that is down has come back: by this session, or by another
+    /// one. False: not yet.
+    async fn is_back(&mut self, relay: &Rc<RefCell<Relay>>, id: OutletId) -> bool {
+        let health = Rc::clone(&self.health);
+        let Some(probe) = health.probe() else {
+            tokio::select! {
+                () = health.came_back() => {}
+                () = pause_or_finish(relay, id, UDP_PAUSE) => {}
+            }
+            return !health.is_down();
+        };
+        let answer = match self.open().await {
+            Ok(open) => open.try_out(relay, id, probe.patience()).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(()) => probe.succeeded(),
+            Err(error) => {
+                health.note(&error);
+                drop(probe);
+                pause_or_finish(relay, id, UDP_PAUSE).await;
+            }
+        }
+        !health.is_down()
     }
 
     async fn open_tcp(&self) -> io::Result<Open> {
@@ -161,6 +201,30 @@ impl Open {
         match self {
             Open::Tcp(_) => usize::MAX,
             Open::Udp(_, limit) => *limit,
+        }
+    }
+
+    /// Sends a UDP destination a message that says nothing, and waits for an error.
+    async fn try_out(
+        &self,
+        relay: &Rc<RefCell<Relay>>,
+        id: OutletId,
+        patience: Duration,
+    ) -> io::Result<()> {
+        let Open::Udp(socket, _) = self else { return Ok(()) };
+        // An error of an earlier datagram would be reported in its place.
+        let _ = socket.take_error();
+        let message = relay.borrow().empty_message();
+        socket.try_send(&message)?;
+        let answered = async {
+            loop {
+                self.readable().await?;
+                self.discard_input()?;
+            }
+        };
+        tokio::select! {
+            error = answered => error,
+            () = pause_or_finish(relay, id, patience) => Ok(()),
         }
     }
 

@@ -4,12 +4,14 @@
 //! `RefCell`; no borrow lives across an `await`.
 
 mod backlog;
+pub mod bounds;
 mod connection;
+mod health;
 mod recording;
 mod relay;
 mod shared;
 mod thread;
 
 pub use relay::{Hold, Relay};
-pub use shared::{MAX_SESSIONS, Scratch, Shared};
+pub use shared::{Scratch, Shared};
 pub use thread::Handler;

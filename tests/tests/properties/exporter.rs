@@ -40,7 +40,7 @@ pub enum Event {
 /// Domains of the exporter.
 pub const DOMAINS: usize = 2;
 /// Data templates of a domain; one options template comes beside them.
-const TEMPLATES: usize = 2;
+pub const TEMPLATES: usize = 2;
 
 pub fn events() -> impl Strategy<Value = Vec<Event>> {
     let domain = 0..DOMAINS;

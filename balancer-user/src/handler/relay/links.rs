@@ -1,7 +1,11 @@
 //! Connections that come and go.
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use common::message::{HEADER_LEN, Header, VERSION};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -48,6 +52,20 @@ impl Relay {
         }
         self.flush_one(id);
         self.release();
+    }
+
+    /// A message without sets, of an observation domain that the exporter does not use: it says nothing,
+    /// and disturbs no sequence numbers.
+    pub fn empty_message(&self) -> [u8; HEADER_LEN] {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let header = Header {
+            version: VERSION,
+            length: u16::try_from(HEADER_LEN).unwrap_or(0),
+            export_time: u32::try_from(since_epoch.as_secs()).unwrap_or(u32::MAX),
+            sequence: 0,
+            domain: self.router.unused_domain(),
+        };
+        header.to_bytes()
     }
 
     /// Looks anew at how long a datagram to each destination may be.
