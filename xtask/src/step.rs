@@ -1,7 +1,7 @@
 //! Steps of a check run: what each one counted, and the closing sum.
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{Add, AddAssign};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -67,6 +67,15 @@ impl TestOutput {
     /// The sum of all programs that have ended.
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
     }
 }
 

@@ -133,3 +133,65 @@ impl<T> Drop for SharedArray<T> {
         let _ = unsafe { munmap(self.base.cast(), size) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::CStr, fs::File};
+
+    use nix::{
+        sys::memfd::{MFdFlags, memfd_create},
+        unistd::ftruncate,
+    };
+
+    use super::*;
+
+    /// Memory of the size that a map of `len` values has, with nothing behind it.
+    fn array<T: Words>(len: usize) -> SharedArray<T> {
+        const NAME: &CStr = c"map";
+        let file = File::from(memfd_create(NAME, MFdFlags::empty()).unwrap());
+        ftruncate(&file, i64::try_from(len * SharedArray::<T>::STRIDE).unwrap()).unwrap();
+        SharedArray::map(&file, len).unwrap()
+    }
+
+    #[test]
+    fn values_are_read_as_they_were_written_and_nothing_beside_them_is() {
+        let places: SharedArray<u32> = array(3);
+        for (index, value) in [(0, 7), (2, 9), (3, 11), (u32::MAX, 13)] {
+            places.store(index, &value);
+        }
+        let read: Vec<_> = [0, 1, 2, 3, u32::MAX].map(|index| places.load(index)).into();
+        assert_eq!(read, [Some(7), Some(0), Some(9), None, None]);
+    }
+
+    #[test]
+    fn a_part_of_a_value_ends_where_the_value_does() {
+        let destinations: SharedArray<Destination> = array(2);
+        let whole = Destination { interface: 5, mtu: 1500, ..Destination::default() };
+        destinations.store(1, &whole);
+        assert_eq!(
+            (destinations.load(0), destinations.load(1)),
+            (Some(Destination::default()), Some(whole))
+        );
+        destinations.store_part(1, offset_of!(Destination, mtu), &9000);
+        assert_eq!(destinations.load(1), Some(Destination { mtu: 9000, ..whole }));
+        let end = size_of::<Destination>();
+        for offset in [1, end - 2, end, end + 4] {
+            assert!(destinations.word(1, offset).is_none(), "{offset}");
+            destinations.store_part(1, offset, &1_u32);
+        }
+        assert!(destinations.load(2).is_none());
+    }
+
+    #[test]
+    fn the_words_of_a_session_are_the_sessions() {
+        let sessions: SharedArray<Session> = array(2);
+        let handover = sessions.handover(1).unwrap();
+        assert_eq!(std::ptr::from_ref(handover).align_offset(8), 0);
+        let word = sessions.word(1, offset_of!(Session, handover)).unwrap();
+        word.store(3, Relaxed);
+        assert!(sessions.handover(2).is_none());
+        let whole = sessions.load(1).unwrap();
+        sessions.store(0, &whole);
+        assert_eq!(sessions.word(0, offset_of!(Session, handover)).unwrap().load(Relaxed), 3);
+    }
+}

@@ -53,6 +53,7 @@ pub fn for_tests() -> Result<()> {
     debian::install_packages(&[ebpf::packages()?, TEST_PACKAGES].concat())?;
     ebpf::install_linker()?;
     install_cargo_fuzz()?;
+    install_cargo_deny()?;
     println!("setup: everything that builds and tests need is installed");
     Ok(())
 }
@@ -69,6 +70,19 @@ fn install_cargo_fuzz() -> Result<()> {
     println!("setup: installing cargo-fuzz");
     run_command(cargo().args(["install", "--locked", "cargo-fuzz"]))
         .context("cargo-fuzz could not be installed")
+}
+
+/// The one that reads this project's lock file. It is made from source, as no package has it that is new
+/// enough; without optimisation beyond the least that takes half the time.
+fn install_cargo_deny() -> Result<()> {
+    if succeeds(cargo().args(["deny", "--version"])) {
+        return Ok(());
+    }
+    println!("setup: installing cargo-deny");
+    let mut command = cargo();
+    command.args(["install", "--locked", "--version", "0.20.2", "cargo-deny"]);
+    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
+    run_command(&mut command).context("cargo-deny could not be installed")
 }
 
 /// Whether a command exists and ends well; its output is dropped.

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: every check of the project, in order.
 
+mod deny;
 mod fuzz;
+mod sanitize;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
@@ -33,6 +34,8 @@ enum Step {
     Build,
     Tests,
     Doc,
+    Deny,
+    Sanitize,
     Fuzz,
 }
 
@@ -46,12 +49,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         setup::for_tests()?;
     }
     let mut report = Report::default();
-    let checks: [(Step, &str, Check); 5] = [
+    let checks: [(Step, &str, Check); 7] = [
         (Step::Fmt, "fmt", format),
         (Step::Clippy, "clippy", clippy),
         (Step::Build, "build", build),
         (Step::Tests, "tests", tests),
         (Step::Doc, "doc", document),
+        (Step::Deny, "deny", deny::check),
+        (Step::Sanitize, "sanitize", sanitize::check),
     ];
     for (step, name, work) in checks {
         if wanted(step) {
@@ -101,14 +106,14 @@ fn one(command: &mut Command) -> Result<Totals> {
 fn tests() -> Result<Totals> {
     build()?;
     let daemon = target_dir()?.join("debug/ipfix-balancer");
-    run_tests(&daemon)
-}
-
-fn run_tests(daemon: &Path) -> Result<Totals> {
     let mut command = cargo();
     command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
-    command.env("IPFIX_BALANCER_BIN", daemon).stdout(Stdio::piped());
-    let mut child = command.spawn().context("cannot start cargo test")?;
+    run_tests(command.env("IPFIX_BALANCER_BIN", daemon))
+}
+
+/// Runs `cargo test`, shows what it prints, and counts.
+fn run_tests(command: &mut Command) -> Result<Totals> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;
     let mut counts = TestOutput::default();
     for line in BufReader::new(output).split(b'\n') {
