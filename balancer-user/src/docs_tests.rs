@@ -16,7 +16,7 @@ use crate::{
         Connections, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
         RecordingStatus, Status,
     },
-    handler::bounds,
+    handler::{bounds, health},
     inspect,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
     record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
@@ -73,6 +73,15 @@ fn the_bounds_are_those_of_the_code() {
     ] {
         assert!(text.contains(&row), "docs/limits.md lacks: {row}");
     }
+}
+
+#[test]
+fn how_long_a_udp_destination_is_tried_is_documented() {
+    let text = one_line(&document("architecture.md"));
+    let (refusal, neighbour) = (health::REFUSAL.as_millis(), health::NEIGHBOUR.as_secs_f32());
+    let said =
+        format!("Without an error within {refusal} ms ({neighbour} s where it was the neighbour");
+    assert!(text.contains(&said), "docs/architecture.md lacks: {said}");
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl Offload {
     }
 
     /// Never called.
+    pub fn is_unanswered(&self, _: usize) -> bool {
+        match *self {}
+    }
+
+    /// Never called.
     pub fn orphans(&self) -> Vec<Orphan> {
         match *self {}
     }

@@ -76,6 +76,7 @@ fn what_no_receiver_needs_is_given_up() {
     let daemon = Daemon::start(std::slice::from_ref(&udp)).unwrap();
     let kernel = BPF | NET_ADMIN | PERFMON;
     all_may_do(&daemon, NET_BIND_SERVICE | DAC_OVERRIDE | kernel, DAC_OVERRIDE).unwrap();
+    drop(daemon);
     let daemon = Daemon::start(&[udp.set("ACCEL", "off")]).unwrap();
     all_may_do(&daemon, NET_BIND_SERVICE | DAC_OVERRIDE | NET_ADMIN, DAC_OVERRIDE).unwrap();
 }

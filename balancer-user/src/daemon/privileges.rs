@@ -35,9 +35,9 @@ const NEEDS: &[Need] = &[
         by_commands: true,
     },
     Need {
-        what: "receive buffers above net.core.rmem_max",
+        what: "socket buffers above net.core.rmem_max and wmem_max",
         capabilities: &[Capability::CAP_NET_ADMIN],
-        of: |receiver| receiver.protocol == Protocol::Udp,
+        of: uses_udp,
         by_commands: false,
     },
     Need {
@@ -114,6 +114,11 @@ pub fn warn_of_missing(config: &Config) {
             );
         }
     }
+}
+
+fn uses_udp(receiver: &Receiver) -> bool {
+    let sends = receiver.outputs().iter().any(|output| output.protocol == Protocol::Udp);
+    sends || receiver.protocol == Protocol::Udp
 }
 
 fn needed(config: &Config, which: impl Fn(&Need) -> bool) -> CapsHashSet {

@@ -171,7 +171,7 @@ impl Connector {
             }
         };
         // An error that came meanwhile is not this attempt's.
-        let _ = socket.take_error();
+        let _ = socket::take_errors(&*socket);
         let limit = socket::datagram_limit(&*socket, address)?;
         self.udp = Some((Rc::clone(&socket), address));
         Ok(Open::Udp(socket, limit))
@@ -213,7 +213,7 @@ impl Open {
     ) -> io::Result<()> {
         let Open::Udp(socket, _) = self else { return Ok(()) };
         // An error of an earlier datagram would be reported in its place.
-        let _ = socket.take_error();
+        let _ = socket::take_errors(&**socket);
         let message = relay.borrow().empty_message();
         socket.try_send(&message)?;
         let answered = async {
@@ -311,7 +311,7 @@ impl Open {
 fn receive_or_fail(socket: &UdpSocket, bytes: &mut [u8]) -> io::Result<usize> {
     // Before the error is looked for: one that comes meanwhile is to wake us again.
     let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-    match socket.take_error()? {
+    match socket::take_errors(socket)? {
         Some(error) => Err(error),
         None => socket.try_recv(bytes),
     }

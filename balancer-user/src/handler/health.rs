@@ -9,9 +9,9 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 /// How long the answer to a datagram to a closed port may take.
-const REFUSAL: Duration = Duration::from_millis(250);
+pub const REFUSAL: Duration = Duration::from_millis(250);
 /// How long the kernel looks for a neighbour before it gives up: three requests, a second apart.
-const NEIGHBOUR: Duration = Duration::from_millis(3500);
+pub const NEIGHBOUR: Duration = Duration::from_millis(3500);
 
 /// What is known of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,15 @@ impl Drop for Probe {
 
 /// Errors that ICMP, or a neighbour that does not answer, brings to a connected socket.
 fn is_of_destination(number: i32) -> bool {
-    matches!(number, libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::ENOPROTOOPT)
+    matches!(
+        number,
+        libc::EACCES
+            | libc::ECONNREFUSED
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::ENOPROTOOPT
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 mod backlog;
 pub mod bounds;
 mod connection;
-mod health;
+pub mod health;
 mod recording;
 mod relay;
 mod shared;

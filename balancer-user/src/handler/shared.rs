@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
+    io,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -135,6 +136,18 @@ impl Shared {
     /// What is known of a UDP destination.
     pub fn health(&self, destination: &Destination) -> Rc<Health> {
         Rc::clone(self.health.borrow_mut().entry(destination.clone()).or_default())
+    }
+
+    /// Takes note of destinations whose neighbours do not answer, as the kernel path has found out: nobody
+    /// has to lose messages to see it.
+    pub fn note_unanswered(&self) {
+        let offload = self.offload.borrow();
+        let Some(offload) = offload.as_ref() else { return };
+        for (nth, destination) in self.receiver().outputs().iter().enumerate() {
+            if offload.is_unanswered(nth) {
+                self.health(destination).note(&io::Error::from_raw_os_error(libc::EHOSTUNREACH));
+            }
+        }
     }
 
     /// Forgets destinations that are not configured any more.

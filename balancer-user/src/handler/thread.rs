@@ -169,6 +169,7 @@ async fn serve(
     let (drain, deaf) = loop {
         match inbox.recv().await {
             Some(Command::NetworkChanged) => {
+                shared.note_unanswered();
                 for relay in shared.relays() {
                     relay.borrow_mut().network_changed();
                 }

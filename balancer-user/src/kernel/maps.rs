@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
 };
 
 use aya::{
@@ -61,6 +64,9 @@ pub struct Maps {
     pub receivers: SharedArray<Receiver>,
     /// `DESTINATIONS`.
     pub destinations: SharedArray<Destination>,
+    /// For each receiver, the destinations whose neighbour does not answer: this one is for handlers, not
+    /// for programs.
+    pub unanswered: [AtomicU32; MAX_RECEIVERS],
     index: Mutex<Index>,
 }
 
@@ -103,6 +109,7 @@ impl Maps {
             domains: shared(ebpf, "DOMAINS", MAX_DOMAINS)?,
             receivers: shared(ebpf, "RECEIVERS", MAX_RECEIVERS)?,
             destinations: shared(ebpf, "DESTINATIONS", DESTINATION_PLACES)?,
+            unanswered: std::array::from_fn(|_| AtomicU32::new(0)),
             index: Mutex::new(index),
         };
         let control = ControlMaps {

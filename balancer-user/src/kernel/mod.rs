@@ -22,7 +22,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use common::maps::place;
@@ -75,6 +75,14 @@ impl Offload {
             collector.is_none_or(|collector| there == Some(collector))
         });
         known && usize::try_from(row.destinations).is_ok_and(|count| count == collectors.len())
+    }
+
+    /// Whether the neighbour on the way to the `nth` destination does not answer.
+    pub fn is_unanswered(&self, nth: usize) -> bool {
+        let place = usize::try_from(self.receiver).ok();
+        let place = place.and_then(|receiver| self.maps.unanswered.get(receiver));
+        let (Some(place), Ok(nth)) = (place, u32::try_from(nth)) else { return false };
+        place.load(Relaxed).checked_shr(nth).unwrap_or(0) & 1 != 0
     }
 
     /// The sessions that a daemon before this one has left to the kernel path.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use aya::programs::ProgramFd;
@@ -207,6 +207,7 @@ impl KernelPath {
         let copier = self.programs.copier().ok();
         for served in &mut self.served {
             let entries = served.look(&mut self.routes, &interfaces);
+            served.tell_unanswered(&self.maps);
             let copies = served.broadcast(&entries, &self.maps, &mut self.control, copier.as_ref());
             served.follow(entries, copies, &self.maps);
         }
@@ -405,6 +406,16 @@ impl Served {
             entry
         };
         self.ways.iter_mut().map(look).collect()
+    }
+
+    /// Lets handlers know which neighbours do not answer.
+    fn tell_unanswered(&self, maps: &Maps) {
+        let bits =
+            self.ways.iter().rev().fold(0, |bits, way| bits << 1 | u32::from(way.unanswered));
+        let place = usize::try_from(self.index).ok().and_then(|index| maps.unanswered.get(index));
+        if let Some(place) = place {
+            place.store(bits, Relaxed);
+        }
     }
 
     /// Brings the devices that copies go to in line with the ways to be; false where it can't.

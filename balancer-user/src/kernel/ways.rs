@@ -8,7 +8,7 @@ use super::{
     address::{address, mac, port},
     maps::Maps,
 };
-use crate::route::{Interface, NextHop, Routes};
+use crate::route::{Interface, NextHop, Routes, Unresolved};
 
 /// A destination, and what is known of the way to it.
 #[derive(Debug)]
@@ -19,12 +19,14 @@ pub struct Way {
     written: Option<Destination>,
     /// Why there is no way, or not from everywhere, or not the fastest.
     pub obstacle: Option<String>,
+    /// The neighbour on the way does not answer.
+    pub unanswered: bool,
 }
 
 impl Way {
     /// A way that has not been looked for.
     pub fn new(collector: SocketAddr) -> Way {
-        Way { collector, written: None, obstacle: None }
+        Way { collector, written: None, obstacle: None, unanswered: false }
     }
 
     /// Goes on with what a daemon before this one has written.
@@ -76,13 +78,17 @@ impl Way {
     }
 
     fn search(
-        &self,
+        &mut self,
         routes: &mut Routes,
         interfaces: &[Interface],
     ) -> (Destination, Option<String>) {
         let mut entry = self.nowhere();
+        self.unanswered = false;
         let hop = match source_towards(self.collector) {
-            Ok(source) => routes.resolve(self.collector.ip(), source).map_err(|e| e.to_string()),
+            Ok(source) => routes.resolve(self.collector.ip(), source).map_err(|error| {
+                self.unanswered = matches!(error, Unresolved::NeighbourFailed);
+                error.to_string()
+            }),
             Err(error) => Err(error.to_string()),
         };
         let hop = match hop {

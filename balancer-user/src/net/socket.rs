@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd,
     time::Duration,
@@ -125,8 +126,24 @@ pub fn connect_udp(destination: SocketAddr, source: Option<SocketAddr>) -> io::R
     if let Some(source) = source {
         let _ = socket.bind(&source.into());
     }
+    // Without it the kernel keeps to itself that a host or a network can't be reached.
+    match destination {
+        SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+        SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+    }
     socket.connect(&destination.into())?;
     Ok(socket)
+}
+
+/// Takes the error that has come for a UDP socket, if any, and what the kernel has kept of the datagrams
+/// that brought it, of which there may be many.
+pub fn take_errors(socket: &impl AsFd) -> io::Result<Option<io::Error>> {
+    let socket = SockRef::from(socket);
+    let error = socket.take_error()?;
+    while socket.recv_with_flags(&mut [MaybeUninit::uninit(); 1], libc::MSG_ERRQUEUE).is_ok() {}
+    // Each one that was kept has become the socket's error in its turn.
+    socket.take_error()?;
+    Ok(error)
 }
 
 /// Lets a connected UDP socket look for its route anew; its own address and port stay.

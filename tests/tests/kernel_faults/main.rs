@@ -4,6 +4,7 @@
 mod allowed;
 mod leftovers;
 mod network;
+mod outages;
 mod overload;
 mod places;
 mod ports;
