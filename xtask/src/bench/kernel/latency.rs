@@ -64,6 +64,7 @@ impl CaseResult {
 
 /// Measures the sides in turns, at half of what the slower one takes of this exporter.
 pub fn measure(plan: &Plan, scene: &Scene, object: &Object) -> Result<CaseResult> {
+    scene.give_route()?;
     let bench = Bench { plan, scene, object };
     let [forward, kernel] = [Side::Forward, Side::Kernel].map(|side| bench.saturated(&side));
     let rate = forward?.min(kernel?) / 2.0;

@@ -58,6 +58,13 @@ impl Scene {
         self.lab.exporter()
     }
 
+    /// Gives the exporter's programs a way to the collector, which the generator's frames need not.
+    pub fn give_route(&self) -> Result<()> {
+        let balancer = self.lab.balancer_ip(Family::V4);
+        let route = format!("route replace default via {balancer}");
+        self.exporter().namespace.ip(&route).map(drop)
+    }
+
     /// Puts a side to its place; it forwards when this returns.
     pub fn stand(&self, plan: &Plan, object: &Object, case: &Case, side: &Side) -> Result<Stand> {
         let (way_in, way_out) = (&self.exporter().peer, self.way_out()?);
