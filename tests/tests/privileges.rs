@@ -164,7 +164,7 @@ fn the_control_socket_is_for_root_and_one_group() {
     let receiver = Receiver::new(Mode::All, Tcp, free_address(V4).unwrap()).to(&collectors);
     // Each Debian and each RPM distribution has this group, as 1 or 2.
     let group = nix::unistd::Group::from_name("daemon").unwrap().unwrap().gid;
-    let text = format!("{}IPFIX_CONTROL_GROUP=daemon\n", render(&[receiver.clone()]));
+    let text = format!("{}IPFIX_CONTROL_GROUP=daemon\n", render(std::slice::from_ref(&receiver)));
     let daemon = Daemon::start_with(&text).unwrap();
     let (uid, regid) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));
     let (as_group, beside) = (format!("--regid={group}"), format!("--groups={group}"));
