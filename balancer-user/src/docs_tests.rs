@@ -13,14 +13,16 @@ use serde_json::Value;
 use crate::{
     advice::advice,
     daemon::{
-        Connections, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
+        Connections, DRAIN, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
         RecordingStatus, Status,
     },
-    handler::{bounds, health},
+    handler::{JOURNAL, bounds, health},
+    input::tcp::{CHUNK, SENDING},
     inspect,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
     record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
     session::{MAX_DOMAINS, MAX_OPTIONS_BYTES, MAX_TEMPLATE_BYTES},
+    succession::MAX_KEPT,
 };
 
 fn document(name: &str) -> String {
@@ -94,6 +96,21 @@ fn what_recording_does_when_something_goes_wrong_is_documented() {
         format!("tried again every {} ms", RETRY.as_millis()),
     ] {
         assert!(text.contains(&number), "docs/recording.md lacks: {number}");
+    }
+}
+
+#[test]
+fn what_survives_a_restart_is_documented() {
+    let text = one_line(&document("restart.md"));
+    for number in [
+        format!("FileDescriptorStoreMax={MAX_KEPT}"),
+        format!("There can't be more than {MAX_KEPT}"),
+        format!("for up to {} s, and ends", DRAIN.as_secs()),
+        format!("sequence numbers and turns at most {} ms later", JOURNAL.as_millis()),
+        format!("does not take messages for {} ms", SENDING.as_millis()),
+        format!("a read brings {} KiB at most", CHUNK >> 10),
+    ] {
+        assert!(text.contains(&number), "docs/restart.md lacks: {number}");
     }
 }
 

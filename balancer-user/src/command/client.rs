@@ -8,7 +8,7 @@ use super::{EXIT_CONFIGURATION, complain, print};
 use crate::{
     daemon::{
         DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Reply, Request,
-        Status, ask,
+        Status, ask, forget,
     },
     kernel,
 };
@@ -28,6 +28,10 @@ pub fn stop(config: &Path) -> ExitCode {
 /// Stops the daemon, if there is one, and takes away what it has left in the kernel.
 pub fn purge(config: &Path) -> ExitCode {
     if ask(config, Request::Status).is_ok() && stop(config) != ExitCode::SUCCESS {
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = forget(config) {
+        complain(&format!("can't remove what is known of the exporters' sessions: {error}"));
         return ExitCode::FAILURE;
     }
     match kernel::purge(config) {

@@ -79,6 +79,12 @@ enum Command {
     /// once. `stop --purge` takes all of it away.
     #[command(after_help = "Example:\n  ipfix-balancer load --config ./my.env")]
     Load,
+    /// Take over from the running daemon, for example after an upgrade, and run in its place.
+    ///
+    /// In the foreground, like `run`. Exporters stay connected, and nothing is lost. A faulty configuration
+    /// file changes nothing. A daemon that systemd runs is restarted by `systemctl restart`.
+    #[command(after_help = "Example:\n  ipfix-balancer restart --config ./my.env")]
+    Restart,
     /// Begin new dump files now.
     ///
     /// For every receiver that records (BALANCER=Disabled). Ends when the files up to now have their
@@ -87,7 +93,8 @@ enum Command {
     Rotate,
     /// Run the daemon in the foreground.
     ///
-    /// SIGHUP reloads the configuration, SIGTERM sends what waits and stops.
+    /// SIGHUP reloads the configuration, SIGTERM sends what waits and stops. Under systemd the sockets
+    /// stay open for the next daemon.
     #[command(after_help = "Example:\n  ipfix-balancer run --config ./my.env")]
     Run,
     /// Show state and counters of the running daemon.
@@ -119,8 +126,9 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Reload => client::reload(&cli.config),
         Command::Load => load::load(&cli.config),
+        Command::Restart => run(&cli.config, daemon::restart),
         Command::Rotate => client::rotate(&cli.config),
-        Command::Run => run(&cli.config),
+        Command::Run => run(&cli.config, daemon::run),
         Command::Status { json } => client::status(&cli.config, json),
         Command::Stop { purge: false } => client::stop(&cli.config),
         Command::Stop { purge: true } => client::purge(&cli.config),
@@ -133,9 +141,9 @@ fn check(config: &Path) -> ExitCode {
     if report.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIGURATION) }
 }
 
-fn run(config: &Path) -> ExitCode {
+fn run(config: &Path, daemon: fn(&Path) -> anyhow::Result<()>) -> ExitCode {
     log_to_stderr();
-    match daemon::run(config) {
+    match daemon(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

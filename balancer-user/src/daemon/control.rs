@@ -6,9 +6,12 @@
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, Write},
-    os::unix::{
-        fs::{PermissionsExt, chown},
-        net::{UnixListener as StdListener, UnixStream as ClientStream},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{PermissionsExt, chown},
+            net::{UnixListener as StdListener, UnixStream as ClientStream},
+        },
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -25,7 +28,11 @@ use tokio::{
 use tracing::warn;
 
 use super::{clients::Clients, status::Status};
-use crate::{config::instance, rate_limit::RateLimit};
+use crate::{
+    config::instance,
+    rate_limit::RateLimit,
+    succession::{Archive, Left, Received, hand_on, take_over},
+};
 
 /// Where root's daemons have their sockets.
 const SYSTEM_DIR: &str = "/run/ipfix-balancer";
@@ -48,6 +55,8 @@ pub enum Request {
     Rotate,
     /// Tell the state.
     Status,
+    /// Give way to the client, which goes on with everything: instead of a reply it gets the sockets.
+    HandOver,
     /// End.
     Stop,
 }
@@ -91,6 +100,9 @@ pub enum ControlError {
         "the daemon's control socket is not for you: use root, or a member of the group in IPFIX_CONTROL_GROUP"
     )]
     Denied,
+    /// It does not give way to another one.
+    #[error("the running daemon can't be replaced: {0}")]
+    Refused(String),
     /// The connection broke.
     #[error("the daemon did not answer: {0}")]
     Broken(#[from] io::Error),
@@ -101,6 +113,25 @@ pub enum ControlError {
 
 /// Sends a request to the daemon that runs with `config`, and waits for its reply.
 pub fn ask(config: &Path, request: Request) -> Result<Reply, ControlError> {
+    let mut answer = Vec::new();
+    BufReader::new(send(config, request)?).read_until(b'\n', &mut answer)?;
+    read_reply(&answer)
+}
+
+/// Has the daemon that runs with `config` give way, and takes over its sockets.
+pub fn take_over_from(config: &Path) -> Result<Vec<OwnedFd>, ControlError> {
+    match take_over(&send(config, Request::HandOver)?)? {
+        Received::Sockets(sockets) => Ok(sockets),
+        Received::Text(answer) => match read_reply(&answer)? {
+            Reply::Failed(why) | Reply::Refused(why) => Err(ControlError::Refused(why)),
+            Reply::Done(_) | Reply::Status(_) => {
+                Err(io::Error::from(io::ErrorKind::InvalidData).into())
+            }
+        },
+    }
+}
+
+fn send(config: &Path, request: Request) -> Result<ClientStream, ControlError> {
     let not_running = || ControlError::NotRunning { config: config.to_owned() };
     let mut stream = Err(not_running());
     for dir in directories() {
@@ -120,12 +151,22 @@ pub fn ask(config: &Path, request: Request) -> Result<Reply, ControlError> {
     let mut line = serde_json::to_vec(&request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(stream)
+}
+
+fn read_reply(answer: &[u8]) -> Result<Reply, ControlError> {
     if answer.is_empty() {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
-    Ok(serde_json::from_str(&answer)?)
+    Ok(serde_json::from_slice(answer)?)
+}
+
+/// Removes what the daemons that ran with `config` have noted for the next one.
+pub fn forget(config: &Path) -> io::Result<()> {
+    for dir in directories().into_iter().filter(|dir| dir.is_dir()) {
+        Archive::new(&dir, config).keep_only(&[])?;
+    }
+    Ok(())
 }
 
 /// The daemon's end, before it is served. The socket's file is removed with it.
@@ -137,8 +178,7 @@ pub struct Socket {
 
 /// The daemon's end.
 pub struct Server {
-    // For its end.
-    _path: Removed,
+    path: Removed,
     requests: mpsc::Receiver<(Request, Client)>,
     asker: Asker,
 }
@@ -182,7 +222,7 @@ impl Socket {
         let (sender, requests) = mpsc::channel(PENDING);
         let listener = UnixListener::from_std(self.listener)?;
         tokio::spawn(accept(listener, self.clients, sender.clone()));
-        Ok(Server { _path: self.path, requests, asker: Asker(sender) })
+        Ok(Server { path: self.path, requests, asker: Asker(sender) })
     }
 }
 
@@ -190,6 +230,11 @@ impl Server {
     /// A way to ask from within.
     pub fn asker(&self) -> Asker {
         self.asker.clone()
+    }
+
+    /// Where the socket is: a directory of files that are gone when the host restarts.
+    pub fn directory(&self) -> &Path {
+        self.path.0.parent().unwrap_or(Path::new("/"))
     }
 
     /// The next request, and who waits for the reply.
@@ -220,6 +265,15 @@ pub enum Client {
 }
 
 impl Client {
+    /// Hands the daemon's sockets on to the client: it goes on with them.
+    pub async fn hand_on(self, sockets: Vec<Left>) -> io::Result<()> {
+        let Client::Process(stream) = self else { return Ok(()) };
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
+        hand_on(&stream, &sockets)
+    }
+
     /// Replies. A client that has gone away needs no answer, one that does not read gets none.
     pub async fn answer(self, reply: Reply) {
         match self {

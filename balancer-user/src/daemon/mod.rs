@@ -11,6 +11,7 @@ mod receivers;
 mod status;
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -26,11 +27,14 @@ use tracing::{error, info, warn};
 use crate::{
     config::{Checked, Config, LoadError, Receiver, ReceiverId},
     kernel,
+    notify::Notifier,
+    succession::{Archive, Heritage, Leaving, Store},
 };
 
 use clients::Clients;
 use control::Client;
-pub use control::{ControlError, Reply, Request, ask};
+use control::take_over_from;
+pub use control::{ControlError, Reply, Request, ask, forget};
 use metrics::MetricsServer;
 use paths::Paths;
 use receivers::Changes;
@@ -41,7 +45,7 @@ pub use status::{
 };
 
 /// How long the handlers may take to send what waits when the daemon ends.
-const DRAIN: Duration = Duration::from_secs(5);
+pub const DRAIN: Duration = Duration::from_secs(5);
 /// How long neighbours may take to answer when the kernel's part is loaded alone.
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long dump files may take to get their names before `rotate` is answered.
@@ -55,6 +59,28 @@ const WATCH: Duration = Duration::from_secs(1);
 ///
 /// A faulty configuration is a [`LoadError`]; anything else is what kept the daemon from running.
 pub fn run(config: &Path) -> anyhow::Result<()> {
+    run_with(config, Vec::new())
+}
+
+/// Takes over from the running daemon, if there is one, and runs in its place.
+///
+/// # Errors
+///
+/// As [`run`]; the running daemon goes on if the configuration is faulty or it refuses.
+pub fn restart(config: &Path) -> anyhow::Result<()> {
+    Config::load(config)?;
+    raise_file_limit();
+    let sockets = match take_over_from(config) {
+        Ok(sockets) => sockets,
+        Err(ControlError::NotRunning { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    run_with(config, sockets)
+}
+
+fn run_with(config: &Path, handed_on: Vec<OwnedFd>) -> anyhow::Result<()> {
+    let (notifier, messenger) = Notifier::from_environment();
+    let heritage = Heritage::take(notifier.clone(), handed_on);
     let checked = Config::load(config)?;
     raise_file_limit();
     let clients = Clients::of(checked.config.control_group.as_deref())?;
@@ -64,16 +90,12 @@ pub fn run(config: &Path) -> anyhow::Result<()> {
         let _ = kernel::mount_bpf_fs();
     }
     privileges::give_up(&checked.config)?;
+    messenger.start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(config, checked, control).await?;
-        let ended = daemon.serve().await;
-        daemon.receivers.stop(DRAIN).await;
-        info!("stopped");
-        if let Some(client) = ended? {
-            client.answer(Reply::Done("stopped".to_owned())).await;
-        }
-        Ok(())
+        let mut daemon = Daemon::start(config, checked, control, notifier, heritage).await?;
+        let end = daemon.serve().await;
+        daemon.end(end).await
     })
 }
 
@@ -112,7 +134,18 @@ struct Daemon {
     receivers: Receivers,
     control: control::Server,
     metrics: MetricsServer,
+    notifier: Notifier,
     started: Started,
+}
+
+/// What the daemon is to come to.
+enum End {
+    /// A signal, mostly of the service manager: it may start another daemon at once.
+    Signal,
+    /// A client asks for its end.
+    Stop(Client),
+    /// A client takes over.
+    HandOver(Client),
 }
 
 #[derive(Clone, Copy)]
@@ -126,12 +159,15 @@ impl Daemon {
         path: &Path,
         checked: Checked,
         control: control::Socket,
+        notifier: Notifier,
+        heritage: (Heritage, Store),
     ) -> anyhow::Result<Daemon> {
         let control = control.serve()?;
         for note in &checked.notes {
             warn!("{note}");
         }
-        let mut receivers = Receivers::new(path);
+        let archive = Archive::new(control.directory(), path);
+        let mut receivers = Receivers::new(path, archive, heritage);
         let mut metrics = MetricsServer::new(control.asker());
         let opened = metrics.open(checked.config.metrics_listen).await?;
         receivers.apply(&wanted(&checked.config)?).await?;
@@ -139,11 +175,12 @@ impl Daemon {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = Started { at: Instant::now(), unix_seconds: since_epoch.as_secs() };
         info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
-        Ok(Daemon { config: path.to_owned(), receivers, control, metrics, started })
+        notifier.ready();
+        Ok(Daemon { config: path.to_owned(), receivers, control, metrics, notifier, started })
     }
 
-    /// Serves signals and clients; ends with the client that asked for the stop, if one did.
-    async fn serve(&mut self) -> anyhow::Result<Option<Client>> {
+    /// Serves signals and clients, until one asks for the daemon's end.
+    async fn serve(&mut self) -> anyhow::Result<End> {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -151,8 +188,8 @@ impl Daemon {
         loop {
             tokio::select! {
                 _ = hangup.recv() => { self.reload().await; }
-                _ = terminate.recv() => return Ok(None),
-                _ = interrupt.recv() => return Ok(None),
+                _ = terminate.recv() => return Ok(End::Signal),
+                _ = interrupt.recv() => return Ok(End::Signal),
                 _ = watch.tick() => self.receivers.look_after()?,
                 () = self.receivers.network_changed() => {}
                 (request, client) = self.control.next() => {
@@ -160,7 +197,12 @@ impl Daemon {
                         Request::Reload => self.reload().await,
                         Request::Rotate => self.rotate().await,
                         Request::Status => Reply::Status(Box::new(self.status())),
-                        Request::Stop => return Ok(Some(client)),
+                        Request::Stop => return Ok(End::Stop(client)),
+                        // It would start another one, which would have nothing.
+                        Request::HandOver if self.notifier.is_connected() => Reply::Failed(
+                            "the daemon is run by systemd: use `systemctl restart`".to_owned(),
+                        ),
+                        Request::HandOver => return Ok(End::HandOver(client)),
                     };
                     client.answer(answer).await;
                 }
@@ -168,8 +210,38 @@ impl Daemon {
         }
     }
 
+    /// Comes to the end.
+    async fn end(mut self, end: anyhow::Result<End>) -> anyhow::Result<()> {
+        let leaving = match &end {
+            Ok(End::Stop(_)) => Leaving::Sessions,
+            Ok(End::HandOver(_)) => Leaving::Everything,
+            // Only what a service manager keeps outlives the process.
+            _ if self.notifier.is_connected() => Leaving::Everything,
+            _ => Leaving::Sessions,
+        };
+        self.notifier.stopping();
+        let left = self.receivers.stop(DRAIN, leaving).await;
+        self.notifier.settled().await;
+        // The next daemon must not find anything of this one.
+        drop(self);
+        match end? {
+            End::Signal => {}
+            End::Stop(client) => client.answer(Reply::Done("stopped".to_owned())).await,
+            End::HandOver(client) => client.hand_on(left).await?,
+        }
+        info!("stopped");
+        Ok(())
+    }
+
     /// Reads the file anew. A faulty one changes nothing.
     async fn reload(&mut self) -> Reply {
+        self.notifier.reloading();
+        let reply = self.try_reload().await;
+        self.notifier.ready();
+        reply
+    }
+
+    async fn try_reload(&mut self) -> Reply {
         match self.apply_file().await {
             Ok(changes) => {
                 info!("reloaded: {changes}");

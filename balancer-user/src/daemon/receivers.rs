@@ -19,17 +19,21 @@ use super::{
 };
 use crate::{
     config::{Mode, Protocol, Receiver, ReceiverId},
-    handler::Handler,
+    handler::{Estate, Handler},
     kernel::Offload,
     net::socket::{self, Listening, listen},
-    record::Beat,
     stats::ReceiverStats,
+    succession::{Archive, Exporter, Heritage, Leaving, Left, Place, Store},
 };
 
 /// The receivers that are served, and those that are coming to their end.
 pub struct Receivers {
     paths: Paths,
     beats: Beats,
+    archive: Archive,
+    /// What the daemon before has left, until the first configuration is in force.
+    heritage: Heritage,
+    store: Store,
     running: Vec<Running>,
     ending: Vec<Handler>,
 }
@@ -41,6 +45,16 @@ struct Running {
     /// The handler's socket: a successor on the same port takes it over, with all that waits in it.
     socket: Socket,
     address: SocketAddr,
+    /// The socket's place in the service manager's store.
+    place: Option<Place>,
+}
+
+/// What a receiver begins with.
+struct Opened {
+    receiver: Arc<Receiver>,
+    listening: Listening,
+    place: Option<Place>,
+    exporters: Vec<Exporter>,
 }
 
 /// What a change of the configuration has come to.
@@ -70,11 +84,15 @@ impl fmt::Display for Changes {
 }
 
 impl Receivers {
-    /// None yet, of the balancer with this configuration file.
-    pub fn new(config: &Path) -> Receivers {
+    /// None yet, of the balancer with this configuration file; the first go on with what a daemon
+    /// before has left: sockets, and journals in `archive`.
+    pub fn new(config: &Path, archive: Archive, (heritage, store): (Heritage, Store)) -> Receivers {
         Receivers {
             paths: Paths::new(config),
             beats: Beats::default(),
+            archive,
+            heritage,
+            store,
             running: Vec::new(),
             ending: Vec::new(),
         }
@@ -106,8 +124,14 @@ impl Receivers {
         self.paths.admit(wanted).await?;
         let mut changes = Changes::default();
         let mut to_start = Vec::new();
-        for receiver in wanted.iter().filter(|wanted| self.on_same_port(wanted).is_none()) {
-            to_start.push((Arc::clone(receiver), self.open(receiver)?));
+        if self.heritage.close_others(wanted) {
+            // Until it has closed its copies the ports are taken.
+            self.store.settled().await;
+        }
+        let new: Vec<_> =
+            wanted.iter().filter(|wanted| self.on_same_port(wanted).is_none()).cloned().collect();
+        for receiver in new {
+            to_start.push(self.open(receiver)?);
         }
         self.stop_unwanted(wanted, &mut changes).await;
         let successor = |running: &Running| wanted.iter().find(|w| w.id == running.receiver.id);
@@ -125,30 +149,81 @@ impl Receivers {
                 changes.changed.push(receiver.id);
             }
         }
-        for (receiver, listening) in to_start {
-            changes.started.push(receiver.id);
-            let offload = self.paths.place(&receiver).await?;
-            let beat = self.beats.of(receiver.id);
-            self.running.push(start(receiver, offload, beat, listening)?);
+        for opened in to_start {
+            let id = opened.receiver.id;
+            changes.started.push(id);
+            let offload = self.paths.place(&opened.receiver).await?;
+            let running = self.start(opened, offload)?;
+            self.running.push(running);
         }
         self.paths.forget_others();
+        self.forget_journals();
         self.refresh();
         self.running.sort_by_key(|running| running.receiver.id);
         Ok(changes)
     }
 
-    /// The socket of a receiver that is to be started: one that listens there already, or a new one.
-    fn open(&self, receiver: &Receiver) -> anyhow::Result<Listening> {
+    /// The sockets of a receiver that is to be started: those that the daemon before has left, one that
+    /// listens there already, or a new one.
+    fn open(&mut self, receiver: Arc<Receiver>) -> anyhow::Result<Opened> {
+        if let Some((socket, place)) = self.heritage.listening(&receiver) {
+            let address =
+                socket.local_addr()?.as_socket().context("not a socket of the internet")?;
+            let listening = Listening { socket, address, capped_buffer: None };
+            let exporters = self.heritage.exporters(&receiver);
+            return Ok(Opened { receiver, listening, place, exporters });
+        }
         let there =
-            self.running.iter().find(|running| endpoint(&running.receiver) == endpoint(receiver));
-        match there {
-            Some(running) => Ok(Listening {
+            self.running.iter().find(|running| endpoint(&running.receiver) == endpoint(&receiver));
+        let listening = match there {
+            Some(running) => Listening {
                 socket: running.socket.try_clone()?,
                 address: running.address,
                 capped_buffer: None,
-            }),
+            },
             None => listen(receiver.protocol, receiver.bind, receiver.port)
-                .with_context(|| format!("{}", receiver.id)),
+                .with_context(|| format!("{}", receiver.id))?,
+        };
+        let exporters = self.heritage.exporters(&receiver);
+        Ok(Opened { receiver, listening, place: None, exporters })
+    }
+
+    fn start(&mut self, opened: Opened, offload: Option<Arc<Offload>>) -> anyhow::Result<Running> {
+        let Opened { receiver, listening, place, exporters } = opened;
+        if let Some(granted) = listening.capped_buffer {
+            warn!(
+                receiver = %receiver.id, granted,
+                "the receive buffer is smaller than asked for: raise net.core.rmem_max, or give CAP_NET_ADMIN"
+            );
+        }
+        let stats = Arc::new(ReceiverStats::default());
+        stats.keep_destinations(receiver.outputs());
+        let Listening { socket, address, .. } = listening;
+        let place = place.or_else(|| self.store.keep(&socket));
+        let estate = Estate {
+            exporters,
+            journal: self.archive.journal(receiver.protocol, receiver.port),
+            store: self.store.clone(),
+        };
+        let handler = Handler::start(
+            Arc::clone(&receiver),
+            offload,
+            self.beats.of(receiver.id),
+            socket.try_clone()?,
+            Arc::clone(&stats),
+            estate,
+        )?;
+        Ok(Running { receiver, handler, stats, socket, address, place })
+    }
+
+    /// Removes journals of receivers that are no more.
+    fn forget_journals(&self) {
+        let running = self.running.iter().map(|running| &running.receiver);
+        let journals: Vec<_> = running
+            .map(|receiver| self.archive.journal(receiver.protocol, receiver.port))
+            .collect();
+        if let Err(error) = self.archive.keep_only(&journals) {
+            warn!("old journals can't be removed: {error}");
         }
     }
 
@@ -169,8 +244,10 @@ impl Receivers {
         self.running = stay;
         for running in go {
             changes.stopped.push(running.receiver.id);
-            running.handler.stop(super::DRAIN).await;
+            running.handler.stop(super::DRAIN, Leaving::Nothing).await;
             self.paths.remove(running.receiver.id);
+            // Its successor on the same port, if there is one, puts it there anew.
+            running.place.into_iter().for_each(Place::release);
             self.ending.push(running.handler);
         }
     }
@@ -191,21 +268,31 @@ impl Receivers {
     }
 
     /// Ends all handlers; each has `drain` to send what waits. Launched subreceivers end last: they
-    /// get what the others still send.
-    pub async fn stop(&mut self, drain: Duration) {
+    /// get what the others still send. The sockets that are left to the next daemon.
+    pub async fn stop(&mut self, drain: Duration, leaving: Leaving) -> Vec<Left> {
         let (launched, others): (Vec<_>, Vec<_>) =
             self.running.drain(..).partition(|running| running.receiver.id.parent().is_some());
+        let mut left = Vec::new();
         for group in [others, launched] {
             for running in &group {
-                running.handler.stop(drain).await;
+                running.handler.stop(drain, leaving).await;
             }
             for running in group {
-                running.handler.join().await;
+                left.extend(running.handler.join().await);
+                match leaving {
+                    Leaving::Everything => {
+                        left.push(Left { socket: running.socket.into(), place: running.place });
+                    }
+                    Leaving::Sessions | Leaving::Nothing => {
+                        running.place.into_iter().for_each(Place::release);
+                    }
+                }
             }
         }
         for handler in self.ending.drain(..) {
             handler.join().await;
         }
+        left
     }
 
     /// Notices handlers that have come to an end of their own.
@@ -241,26 +328,6 @@ impl Receivers {
         };
         running.map(status).collect()
     }
-}
-
-fn start(
-    receiver: Arc<Receiver>,
-    offload: Option<Arc<Offload>>,
-    beat: Beat,
-    listening: Listening,
-) -> anyhow::Result<Running> {
-    if let Some(granted) = listening.capped_buffer {
-        warn!(
-            receiver = %receiver.id, granted,
-            "the receive buffer is smaller than asked for: raise net.core.rmem_max, or give CAP_NET_ADMIN"
-        );
-    }
-    let stats = Arc::new(ReceiverStats::default());
-    stats.keep_destinations(receiver.outputs());
-    let socket = listening.socket.try_clone()?;
-    let handler =
-        Handler::start(Arc::clone(&receiver), offload, beat, listening.socket, Arc::clone(&stats))?;
-    Ok(Running { receiver, handler, stats, socket, address: listening.address })
 }
 
 fn endpoint(receiver: &Receiver) -> impl PartialEq + use<> {

@@ -41,6 +41,11 @@ impl Backlog {
         self.messages.push_front(message.freeze());
     }
 
+    /// The messages that wait.
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.messages.iter()
+    }
+
     /// Memory that the waiting messages take, about.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -14,4 +14,6 @@ mod thread;
 
 pub use relay::{Hold, Relay};
 pub use shared::{Scratch, Shared};
-pub use thread::Handler;
+#[cfg(test)]
+pub use thread::JOURNAL;
+pub use thread::{Estate, Handler};

@@ -26,6 +26,7 @@ use crate::{
     record::{Beat, Recorder},
     session::Delivery,
     stats::ReceiverStats,
+    succession::{Journal, Leaving, Left, Store},
 };
 
 /// State of one handler thread.
@@ -44,6 +45,16 @@ pub struct Shared {
     pub scratch: RefCell<Scratch>,
     /// Turns true when the handler is to end.
     pub stopping: watch::Receiver<bool>,
+    /// What becomes of the sessions then.
+    pub leaving: Cell<Leaving>,
+    /// What the next daemon will know of the sessions.
+    pub journal: RefCell<Journal>,
+    /// Where exporters' connections are kept for it.
+    pub store: Store,
+    /// Sessions that have made progress which is not in the journal.
+    progressed: RefCell<Vec<usize>>,
+    /// What is left to the next daemon.
+    left: RefCell<Vec<LeftSession>>,
     relays: RefCell<BTreeMap<usize, Rc<RefCell<Relay>>>>,
     sessions_opened: Cell<usize>,
     log_limits: [RateLimit; Reason::ALL.len()],
@@ -56,11 +67,19 @@ pub struct Shared {
     health: RefCell<HashMap<Destination, Rc<Health>>>,
 }
 
+/// A session that is left to the next daemon, with its connection, if it has one.
+struct LeftSession {
+    relay: Rc<RefCell<Relay>>,
+    connection: Option<Left>,
+}
+
 /// Buffers that every batch uses anew.
 #[derive(Default)]
 pub struct Scratch {
     /// What is read from TCP connections. Empty between batches.
     pub chunk: BytesMut,
+    /// Room that is named when bytes are given up, and never written.
+    pub discard: Vec<u8>,
     /// Output of the router for one message.
     pub deliveries: Vec<Delivery>,
     /// What a batch is to put into the queues.
@@ -77,6 +96,7 @@ impl Shared {
         beat: Beat,
         stats: Arc<ReceiverStats>,
         stopping: watch::Receiver<bool>,
+        (journal, store): (Journal, Store),
     ) -> Shared {
         Shared {
             receiver: RefCell::new(receiver),
@@ -86,6 +106,11 @@ impl Shared {
             stats,
             scratch: RefCell::default(),
             stopping,
+            leaving: Cell::new(Leaving::Sessions),
+            journal: RefCell::new(journal),
+            store,
+            progressed: RefCell::default(),
+            left: RefCell::default(),
             relays: RefCell::default(),
             sessions_opened: Cell::new(0),
             log_limits: std::array::from_fn(|_| RateLimit::default()),
@@ -184,6 +209,56 @@ impl Shared {
     /// The sessions there are.
     pub fn relays(&self) -> Vec<Rc<RefCell<Relay>>> {
         self.relays.borrow().values().cloned().collect()
+    }
+
+    /// Takes note that a session has made progress.
+    pub fn progressed(&self, number: usize) {
+        self.progressed.borrow_mut().push(number);
+    }
+
+    /// Brings the journal up to date.
+    pub fn write_journal(&self) {
+        let progressed = std::mem::take(&mut *self.progressed.borrow_mut());
+        let relays = self.relays.borrow();
+        let mut journal = self.journal.borrow_mut();
+        for relay in progressed.iter().filter_map(|number| relays.get(number)) {
+            if let Some((number, progress)) = relay.borrow_mut().take_progress() {
+                journal.progressed(number, progress);
+            }
+        }
+        journal.write();
+        if journal.is_long() {
+            let relays = relays.values().map(|relay| relay.borrow());
+            let living = relays.filter(|relay| !relay.has_ended());
+            journal.rewrite(living.map(|relay| (relay.journal_number(), relay.save())));
+        }
+    }
+
+    /// Begins the journal, with the sessions that there are.
+    pub fn begin_journal(&self) {
+        let relays = self.relays();
+        let saved = relays.iter().map(|relay| {
+            let relay = relay.borrow();
+            (relay.journal_number(), relay.save())
+        });
+        self.journal.borrow_mut().rewrite(saved);
+    }
+
+    /// Leaves a session to the next daemon.
+    pub fn leave_behind(&self, relay: &Rc<RefCell<Relay>>, connection: Option<Left>) {
+        let session = LeftSession { relay: Rc::clone(relay), connection };
+        self.left.borrow_mut().push(session);
+    }
+
+    /// Writes the last journal; the connections that are left.
+    pub fn end_journal(&self) -> Vec<Left> {
+        let left = self.left.take();
+        let saved = left.iter().map(|session| {
+            let mut relay = session.relay.borrow_mut();
+            (relay.journal_number(), relay.save_all())
+        });
+        self.journal.borrow_mut().rewrite(saved);
+        left.into_iter().filter_map(|session| session.connection).collect()
     }
 
     /// Counts something dropped or refused, and says so in the log, once a second for a reason.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
@@ -15,7 +16,7 @@ use tokio::{
     runtime,
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, LocalSet},
-    time::{Instant, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::warn;
 
@@ -27,17 +28,30 @@ use crate::{
     net::affinity,
     record::Beat,
     stats::ReceiverStats,
+    succession::{Damaged, Exporter, Heir, Journal, Leaving, Left, Store, read},
 };
 
 /// Changes that may wait for a handler.
 const COMMANDS: usize = 16;
+/// How often the journal is brought up to date with numbers. Templates do not wait for that.
+pub const JOURNAL: Duration = Duration::from_millis(50);
 /// How often an ending handler looks whether all is sent.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// A running handler, held by the control thread.
 pub struct Handler {
     commands: mpsc::Sender<Command>,
-    thread: thread::JoinHandle<()>,
+    thread: thread::JoinHandle<Vec<Left>>,
+}
+
+/// What a handler begins with, and ends with.
+pub struct Estate {
+    /// Exporters' connections of the daemon before.
+    pub exporters: Vec<Exporter>,
+    /// Where the journal is.
+    pub journal: PathBuf,
+    /// Where exporters' connections are kept.
+    pub store: Store,
 }
 
 enum Command {
@@ -45,7 +59,7 @@ enum Command {
     Suspend(oneshot::Sender<()>),
     Reconfigure(Arc<Receiver>, Option<Arc<Offload>>, oneshot::Sender<()>),
     Rotate(oneshot::Sender<()>),
-    Stop { drain: Duration, deaf: oneshot::Sender<()> },
+    Stop { drain: Duration, leaving: Leaving, deaf: oneshot::Sender<()> },
 }
 
 impl Handler {
@@ -56,15 +70,17 @@ impl Handler {
         beat: Beat,
         socket: Socket,
         stats: Arc<ReceiverStats>,
+        estate: Estate,
     ) -> anyhow::Result<Handler> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let name = receiver.id.thread_name();
         let thread = thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
-                if let Err(error) = run(receiver, offload, beat, socket, stats, inbox) {
+                run(receiver, offload, beat, socket, stats, estate, inbox).unwrap_or_else(|error| {
                     tracing::error!("the handler {name} has failed: {error:#}");
-                }
+                    Vec::new()
+                })
             })
             .context("can't start a handler's thread")?;
         Ok(Handler { commands, thread })
@@ -108,19 +124,20 @@ impl Handler {
 
     /// Asks the handler to end; comes back when it has stopped receiving, so that another one can
     /// have its port. It sends what waits within `drain`, meanwhile.
-    pub async fn stop(&self, drain: Duration) {
+    pub async fn stop(&self, drain: Duration, leaving: Leaving) {
         let (deaf, receives_no_more) = oneshot::channel();
         // A handler that has ended already is what we want.
-        if self.commands.send(Command::Stop { drain, deaf }).await.is_ok() {
+        if self.commands.send(Command::Stop { drain, leaving, deaf }).await.is_ok() {
             let _ = receives_no_more.await;
         }
     }
 
-    /// Waits for the thread's end.
-    pub async fn join(self) {
+    /// Waits for the thread's end; the exporters' connections that it leaves.
+    pub async fn join(self) -> Vec<Left> {
         let Handler { thread, commands } = self;
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let left = tokio::task::spawn_blocking(move || thread.join()).await;
         drop(commands);
+        left.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// Whether the thread is still there.
@@ -135,12 +152,13 @@ fn run(
     beat: Beat,
     socket: Socket,
     stats: Arc<ReceiverStats>,
+    estate: Estate,
     inbox: mpsc::Receiver<Command>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Left>> {
     pin(&receiver);
     stats.thread.store(nix::unistd::gettid().as_raw().unsigned_abs().into(), Relaxed);
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, serve(receiver, offload, beat, socket, stats, inbox))
+    LocalSet::new().block_on(&runtime, serve(receiver, offload, beat, socket, stats, estate, inbox))
 }
 
 fn pin(receiver: &Receiver) {
@@ -159,14 +177,19 @@ async fn serve(
     beat: Beat,
     socket: Socket,
     stats: Arc<ReceiverStats>,
+    estate: Estate,
     mut inbox: mpsc::Receiver<Command>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Left>> {
     let (stop, stopping) = watch::channel(false);
     let protocol = receiver.protocol;
-    let shared = Rc::new(Shared::new(Arc::clone(&receiver), offload, beat, stats, stopping));
+    let heirs = read(&estate.journal);
+    let keeping = (Journal::new(estate.journal), estate.store);
+    let shared =
+        Rc::new(Shared::new(Arc::clone(&receiver), offload, beat, stats, stopping, keeping));
     recording::follow(&shared, &receiver).context("can't start the threads that record")?;
-    let input = listen(&shared, protocol, socket)?;
-    let (drain, deaf) = loop {
+    let input = listen(&shared, protocol, socket, heirs, estate.exporters)?;
+    tokio::task::spawn_local(keep_journal(Rc::clone(&shared)));
+    let (drain, leaving, deaf) = loop {
         match inbox.recv().await {
             Some(Command::NetworkChanged) => {
                 shared.note_unanswered();
@@ -183,27 +206,57 @@ async fn serve(
                 let _ = done.send(());
             }
             Some(Command::Rotate(done)) => recording::rotate(&shared, done),
-            Some(Command::Stop { drain, deaf }) => break (drain, deaf),
-            None => return Ok(()),
+            Some(Command::Stop { drain, leaving, deaf }) => break (drain, leaving, deaf),
+            None => return Ok(Vec::new()),
         }
     };
+    shared.leaving.set(leaving);
+    if leaving == Leaving::Nothing {
+        // Before another receiver on the same port begins its own.
+        shared.journal.borrow_mut().remove();
+    }
     let _ = stop.send(true);
     let _ = input.await;
     let _ = deaf.send(());
     drained(&shared, Instant::now() + drain).await;
-    Ok(())
+    Ok(shared.end_journal())
 }
 
-fn listen(shared: &Rc<Shared>, protocol: Protocol, socket: Socket) -> io::Result<JoinHandle<()>> {
-    let shared = Rc::clone(shared);
+/// Keeps the journal up to date.
+async fn keep_journal(shared: Rc<Shared>) {
+    let mut stopping = shared.stopping.clone();
+    let mut tick = interval(JOURNAL);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => shared.write_journal(),
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
+
+/// Serves what comes in; goes on with the sessions of the daemon before first.
+fn listen(
+    shared: &Rc<Shared>,
+    protocol: Protocol,
+    socket: Socket,
+    heirs: Result<Vec<Heir>, Damaged>,
+    exporters: Vec<Exporter>,
+) -> io::Result<JoinHandle<()>> {
+    if let Err(damaged) = &heirs {
+        let receiver = shared.receiver().id;
+        warn!(%receiver, "sessions begin anew: {damaged}");
+    }
     Ok(match protocol {
         Protocol::Tcp => {
             let listener = TcpListener::from_std(socket.into())?;
-            tokio::task::spawn_local(input::tcp::serve(shared, listener))
+            input::tcp::resume(shared, heirs.ok(), exporters);
+            tokio::task::spawn_local(input::tcp::serve(Rc::clone(shared), listener))
         }
         Protocol::Udp => {
             let socket = UdpSocket::from_std(socket.into())?;
-            tokio::task::spawn_local(input::udp::serve(shared, socket))
+            let heirs = heirs.unwrap_or_default();
+            tokio::task::spawn_local(input::udp::serve(Rc::clone(shared), socket, heirs))
         }
     })
 }

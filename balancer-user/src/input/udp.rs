@@ -16,11 +16,13 @@ use tokio::{
 use super::frame::{check_datagram, next_in_datagram};
 use crate::{
     handler::{Relay, Scratch, Shared},
+    kernel::Orphan,
     net::{
         barrier::wait_for_packets_in_hand,
         mmsg::{self, RECEIVE_SLOTS, SLOT_LEN, Train},
     },
     session::Outlook,
+    succession::{Heir, Leaving},
 };
 
 /// A session that has been idle for so long may be given up for a new one when there is no room.
@@ -35,14 +37,14 @@ const BATCHES_A_TURN: usize = 8;
 const BATCHES_AT_THE_END: usize = 1024;
 
 /// Receives datagrams until the handler ends.
-pub async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
+pub async fn serve(shared: Rc<Shared>, socket: UdpSocket, heirs: Vec<Heir>) {
     let mut stopping = shared.stopping.clone();
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut input = Input::new(shared, socket);
-    input.adopt();
+    input.resume(heirs);
     loop {
         tokio::select! {
             biased;
@@ -56,7 +58,12 @@ pub async fn serve(shared: Rc<Shared>, socket: UdpSocket) {
     // What the kernel has received will not come again.
     input.receive(BATCHES_AT_THE_END);
     for relay in input.sessions.values() {
-        relay.borrow_mut().end("ends with the balancer");
+        if input.shared.leaving.get() == Leaving::Nothing {
+            relay.borrow_mut().end("ends with its receiver");
+        } else {
+            relay.borrow_mut().wind_up("ends with the balancer");
+            input.shared.leave_behind(relay, None);
+        }
     }
 }
 
@@ -91,18 +98,38 @@ impl Input {
         }
     }
 
-    /// Goes on with the sessions that a daemon before this one has left to the kernel path.
-    fn adopt(&mut self) {
-        let Some(offload) = self.shared.offload.borrow().clone() else { return };
-        for orphan in offload.orphans() {
-            let relay = Relay::open(&self.shared, orphan.peer);
-            relay.borrow_mut().adopt(&offload, &orphan);
-            // That daemon may have had another ALLOW_FROM.
-            match self.shared.allows(orphan.peer) {
-                true => drop(self.sessions.insert(orphan.peer, relay)),
-                false => relay.borrow_mut().dismiss(),
+    /// Goes on with the sessions of a daemon before this one: with those of which it has left what it
+    /// knew, and with those that it has left to the kernel path.
+    fn resume(&mut self, heirs: Vec<Heir>) {
+        let orphans = self.orphans();
+        let longest = Duration::from_secs(self.shared.limits().idle_seconds.into());
+        for heir in heirs {
+            let peer = heir.session.peer;
+            let idle = heir.idle() >= longest && !orphans.contains_key(&peer);
+            if !idle && self.shared.allows(peer) && !self.shared.is_crowded() {
+                self.sessions.insert(peer, Relay::restore(&self.shared, heir));
             }
         }
+        if let Some(offload) = self.shared.offload.borrow().clone() {
+            for (peer, orphan) in orphans {
+                let open = || Relay::open(&self.shared, peer);
+                let relay = self.sessions.entry(peer).or_insert_with(open);
+                relay.borrow_mut().adopt(&offload, &orphan);
+                // That daemon may have had another ALLOW_FROM.
+                if !self.shared.allows(peer)
+                    && let Some(relay) = self.sessions.remove(&peer)
+                {
+                    relay.borrow_mut().dismiss();
+                }
+            }
+        }
+        self.shared.begin_journal();
+    }
+
+    fn orphans(&self) -> HashMap<SocketAddr, Orphan> {
+        let offload = self.shared.offload.borrow();
+        let orphans = offload.iter().flat_map(|offload| offload.orphans());
+        orphans.map(|orphan| (orphan.peer, orphan)).collect()
     }
 
     /// Receives and passes on up to `batches` batches, or until there is nothing more.
@@ -258,6 +285,7 @@ impl Input {
             return None;
         }
         let relay = Relay::open(&self.shared, peer);
+        relay.borrow().note_begin();
         self.sessions.insert(peer, Rc::clone(&relay));
         Some(relay)
     }

@@ -81,6 +81,8 @@ pub struct Outlet {
     pub broken: Option<io::Error>,
     /// When anything was last sent.
     pub progress: Instant,
+    /// Whether it has not taken in time what exporters brought, and has not caught up since.
+    pub lags: bool,
     /// Whether no transport session has been made yet.
     pub fresh: bool,
     /// The longest datagram that needs no fragmentation.
@@ -108,6 +110,7 @@ impl Outlet {
             closing: None,
             broken: None,
             progress: Instant::now(),
+            lags: false,
             fresh: true,
             datagram_limit: 0,
             ends: None,
@@ -237,6 +240,7 @@ impl Outlet {
     }
 
     fn gauge_queue(&mut self) {
+        self.lags &= !self.queue.is_empty();
         let now = to_u64(self.queue.bytes());
         let before = std::mem::replace(&mut self.gauged, now);
         self.stats.queued_bytes.add(now.saturating_sub(before));

@@ -2,6 +2,7 @@
 
 mod binary;
 mod config;
+mod manager;
 mod status;
 
 use std::ffi::OsStr;
@@ -18,8 +19,10 @@ use tempfile::TempDir;
 
 pub use binary::path as binary;
 pub use config::{Mode, Receiver, metrics_at, render};
+pub use manager::Manager;
 pub use status::{DestinationStatus, ReceiverStatus, Status};
 
+use crate::collector::Protocol;
 use crate::poll;
 
 /// How long a daemon that is dropped may take to end in order, before it is killed: longer than it
@@ -30,6 +33,7 @@ const GRACE: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
+    manager: Option<Manager>,
     folder: TempDir,
 }
 
@@ -55,14 +59,24 @@ impl Daemon {
         Self::start_by(&[], text)
     }
 
+    /// Starts a daemon under a service manager, and waits until it answers.
+    pub fn start_managed(receivers: &[Receiver]) -> Result<Self> {
+        Self::start_in(&[], &render(receivers), true)
+    }
+
     /// Likewise, run by another program: `setpriv` with its arguments, for example.
     pub fn start_by(runner: &[&str], text: &str) -> Result<Self> {
+        Self::start_in(runner, text, false)
+    }
+
+    fn start_in(runner: &[&str], text: &str, managed: bool) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ipfix-balancer-").tempdir()?;
         // The daemon may have to run as somebody else.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         std::fs::write(config_in(folder.path()), text)?;
-        let child = spawn(runner, folder.path())?;
-        let mut daemon = Self { child, folder };
+        let manager = managed.then(|| Manager::start(folder.path())).transpose()?;
+        let child = spawn(runner, "run", folder.path(), manager.as_ref())?;
+        let mut daemon = Self { child, manager, folder };
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
@@ -77,8 +91,45 @@ impl Daemon {
     /// Starts it anew after its end, with the configuration of now, and waits until it answers. To be
     /// called where it was started.
     pub fn restart(&mut self) -> Result<()> {
-        self.child = spawn(&[], self.folder.path())?;
+        self.child = spawn(&[], "run", self.folder.path(), self.manager.as_ref())?;
         self.wait_until_ready()
+    }
+
+    /// `ipfix-balancer restart`: another daemon takes over.
+    pub fn take_over(&mut self) -> Result<()> {
+        let next = spawn(&[], "restart", self.folder.path(), None)?;
+        let mut before = std::mem::replace(&mut self.child, next);
+        let ended = poll::until(poll::PATIENCE, "the daemon before ended", || {
+            before.try_wait().ok().flatten()
+        });
+        let ended = ended.map_err(|error| error.context(self.log()))?;
+        if !ended.success() {
+            bail!("it did not end in order: {ended}\n{}", self.log());
+        }
+        self.wait_until_ready()
+    }
+
+    /// What `systemctl restart` does: ends it in order, and starts the next.
+    pub fn replace(&mut self) -> Result<()> {
+        self.signal(Signal::SIGTERM)?;
+        let ended = self.wait_for_exit()?;
+        if !ended.success() {
+            bail!("it did not end in order: {ended}\n{}", self.log());
+        }
+        self.restart()
+    }
+
+    /// Where it notes what it knows of the exporters' sessions of the receiver on `port`.
+    pub fn journal(&self, protocol: Protocol, port: u16) -> Result<PathBuf> {
+        let end = format!("-{protocol}-{port}");
+        let entries = std::fs::read_dir("/run/ipfix-balancer")?.flatten().map(|it| it.path());
+        let mut ours = entries.filter(|path| path.to_string_lossy().ends_with(&end));
+        ours.next().with_context(|| format!("no journal of {protocol} {port}"))
+    }
+
+    /// The service manager that it runs under.
+    pub fn manager(&self) -> Result<&Manager> {
+        self.manager.as_ref().context("it runs under no service manager")
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -213,18 +264,25 @@ pub fn outcome(command: &mut Command) -> Result<Outcome> {
 }
 
 /// Starts a daemon with the configuration in `folder`; its log goes there as well.
-fn spawn(runner: &[&str], folder: &Path) -> Result<Child> {
+fn spawn(runner: &[&str], what: &str, folder: &Path, manager: Option<&Manager>) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log_in(folder))?;
+    let runner = match manager {
+        Some(_) => &manager::SHELL,
+        None => runner,
+    };
     let mut words = runner.iter().map(OsStr::new).chain([binary()?.as_os_str()]);
-    Command::new(words.next().context("no program")?)
+    let mut command = Command::new(words.next().context("no program")?);
+    command
         .args(words)
-        .args(["run", "--config"])
+        .args([what, "--config"])
         .arg(config_in(folder))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .context("start the daemon")
+        .stderr(log);
+    if let Some(manager) = manager {
+        manager.prepare(&mut command)?;
+    }
+    command.spawn().context("start the daemon")
 }
 
 fn config_in(folder: &Path) -> PathBuf {

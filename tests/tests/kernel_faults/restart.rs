@@ -74,6 +74,58 @@ fn a_daemon_that_was_stopped_is_replaced_without_a_lost_copy() {
     }
 }
 
+/// `ipfix-balancer restart`: what goes up meanwhile, templates and options among it, waits in the
+/// receiver's socket for the next daemon.
+fn is_taken_over(mode: Mode) -> Result<()> {
+    let mut scene = Scene::new(mode)?;
+    let mut feed = scene.feed(1)?;
+    for _ in 0..3 {
+        let traffic = feed.run();
+        scene.keeps_forwarding()?;
+        scene.take_over()?;
+        scene.keeps_forwarding()?;
+        feed = traffic.end()?;
+        // Nobody has repeated a template: the next daemon knows them.
+        feed.options()?;
+        feed.send(3)?;
+        scene.is_forwarded(&mut feed)?;
+    }
+    scene.is_complete(&feed)
+}
+
+#[test]
+fn a_daemon_that_takes_over_loses_nothing_and_knows_all_templates() {
+    if available() {
+        is_taken_over(Mode::RoundRobin).unwrap();
+        is_taken_over(Mode::All).unwrap();
+    }
+}
+
+/// The templates come once, before any daemon ends: options records need them, to reach everyone.
+fn templates_are_known(end: fn(&mut Scene) -> Result<()>) -> Result<()> {
+    let mut scene = Scene::new(Mode::RoundRobin)?;
+    let mut feed = scene.feed(1)?;
+    for _ in 0..2 {
+        feed.options()?;
+        scene.is_forwarded(&mut feed)?;
+        end(&mut scene)?;
+        scene.more_is_forwarded(&mut feed)?;
+        scene.restart()?;
+        feed.options()?;
+        feed.send(3)?;
+        scene.is_forwarded(&mut feed)?;
+    }
+    scene.is_complete(&feed)
+}
+
+#[test]
+fn templates_are_known_to_the_next_daemon() {
+    if available() {
+        templates_are_known(kill).unwrap();
+        templates_are_known(terminate).unwrap();
+    }
+}
+
 /// Several exporters, each with several observation domains: every number goes on.
 fn all_domains_go_on() -> Result<()> {
     let mut scene = Scene::new(Mode::RoundRobin)?;

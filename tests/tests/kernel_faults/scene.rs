@@ -103,6 +103,15 @@ impl Scene {
         .map_err(|error| error.context(format!("{:?}", self.status())))
     }
 
+    /// Sends some messages that the kernel path forwards while no daemon runs.
+    pub fn more_is_forwarded(&self, feed: &mut Feed) -> Result<()> {
+        let before: usize = self.arrived().iter().sum();
+        feed.send(SAMPLE)?;
+        poll::wait("forwarded without a daemon", || {
+            self.arrived().iter().sum::<usize>() >= before + SAMPLE
+        })
+    }
+
     /// Waits until the kernel path has forwarded many more messages of an exporter that is at work.
     pub fn keeps_forwarding(&self) -> Result<()> {
         let before = self.forwarded()?;
@@ -153,6 +162,12 @@ impl Scene {
     pub fn restart(&mut self) -> Result<()> {
         let daemon = &mut self.setup.daemon;
         self.lab.balancer().run(|| daemon.restart())
+    }
+
+    /// Has another daemon take over.
+    pub fn take_over(&mut self) -> Result<()> {
+        let daemon = &mut self.setup.daemon;
+        self.lab.balancer().run(|| daemon.take_over())
     }
 
     /// Reloads with another receiver.

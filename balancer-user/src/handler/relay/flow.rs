@@ -82,6 +82,17 @@ impl Relay {
         !self.backlog.is_empty() || self.outlets.iter().any(|outlet| !outlet.queue().is_empty())
     }
 
+    /// Whether a destination is about to take what the last read has brought. Only one that keeps up is
+    /// waited for.
+    pub fn is_sending(&self) -> bool {
+        self.outlets.iter().any(is_sending)
+    }
+
+    /// Waits no longer for those that have not taken it: until they have caught up.
+    pub fn lag(&mut self) {
+        self.outlets.iter_mut().filter(|outlet| is_sending(outlet)).for_each(|o| o.lags = true);
+    }
+
     pub(super) fn is_settling(&self) -> bool {
         let connecting = |outlet: &Outlet| matches!(outlet.link(), Link::Connecting);
         self.settles && self.outlets.iter().any(connecting) && self.opened.elapsed() < SETTLE
@@ -148,10 +159,17 @@ impl Relay {
             self.dispatch(&message.freeze(), pending.into_iter());
             self.flush(&mut scratch.sender, 0);
         }
+        if self.backlog.is_empty() {
+            self.note_release();
+        }
         if self.ended && self.backlog.is_empty() {
             self.end_file();
             // Outlets that waited for the backlog may be finished now.
             self.outlets.iter().for_each(|outlet| outlet.wake.notify_one());
         }
     }
+}
+
+fn is_sending(outlet: &Outlet) -> bool {
+    outlet.link().is_up() && !outlet.lags && !outlet.queue().is_empty()
 }

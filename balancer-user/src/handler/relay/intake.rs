@@ -93,7 +93,9 @@ impl Relay {
         deliveries: &mut Vec<Delivery>,
     ) -> Result<(), Refusal> {
         self.turn_file(message);
-        self.router.route(message, outlook, deliveries)
+        self.router.route(message, outlook, deliveries)?;
+        self.note(message);
+        Ok(())
     }
 
     pub(super) fn refuse(&mut self, reason: Reason) -> Reason {

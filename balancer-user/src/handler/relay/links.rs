@@ -38,6 +38,9 @@ impl Relay {
         outlet.progress = Instant::now();
         let is_udp = matches!(link, Link::Udp(_));
         outlet.ends = link.ends();
+        // Of another port it is another transport session than before the restart.
+        let moved =
+            outlet.source.take().is_some_and(|old| outlet.ends.is_none_or(|(l, _)| l != old));
         outlet.set_link(link);
         if let Some(left_out) = outlet.stats().log_up.pass() {
             info!(%receiver, destination = %outlet.destination, exporter = %peer, left_out, "destination is up");
@@ -48,6 +51,8 @@ impl Relay {
             }
             if !first && let Some(outlet) = self.outlets.get_mut(target) {
                 outlet.queue_mut().resume(&mut self.router, target);
+            } else if moved {
+                self.router.reconnected(target, &[]);
             }
         }
         self.flush_one(id);

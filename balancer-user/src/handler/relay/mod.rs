@@ -5,6 +5,7 @@ mod intake;
 mod links;
 mod offload;
 mod recording;
+mod saving;
 
 use std::{
     cell::RefCell,
@@ -72,11 +73,30 @@ pub struct Relay {
     finished: usize,
     /// The session's place in the kernel path.
     kernel: Option<kernel::Session>,
+    /// Whether its numbers have to be known by the next daemon ...
+    numbered: bool,
+    /// ... and whether the journal is to be told of them.
+    noted: bool,
+    /// Whether the journal has the waiting messages.
+    saves_backlog: bool,
 }
 
 impl Relay {
     /// Opens a session with its connections to every destination.
     pub fn open(shared: &Rc<Shared>, peer: SocketAddr) -> Rc<RefCell<Relay>> {
+        let router = Router::new(shape(&shared.receiver()), shared.next_session());
+        shared.log_session(peer, "began");
+        Relay::begin(shared, peer, router, &[])
+    }
+
+    /// Opens a session with a router of its own; `sources` are where UDP sockets to the destinations
+    /// are to be bound.
+    fn begin(
+        shared: &Rc<Shared>,
+        peer: SocketAddr,
+        router: Router,
+        sources: &[Option<SocketAddr>],
+    ) -> Rc<RefCell<Relay>> {
         let receiver = shared.receiver();
         let now = Instant::now();
         let relay = Rc::new(RefCell::new(Relay {
@@ -91,7 +111,7 @@ impl Relay {
                 receiver.port,
             ),
             file: None,
-            router: Router::new(shape(&receiver), shared.next_session()),
+            router,
             outlets: Vec::new(),
             leaving: Vec::new(),
             backlog: Backlog::new(shared.backlog_bytes()),
@@ -106,12 +126,15 @@ impl Relay {
             ended: false,
             finished: 0,
             kernel: None,
+            numbered: saving::is_numbered(&receiver),
+            noted: false,
+            saves_backlog: false,
         }));
         shared.enter(&relay);
-        shared.log_session(peer, "began");
         relay.borrow_mut().follow_recorder();
-        for destination in receiver.outputs() {
-            let outlet = relay.borrow_mut().new_outlet(destination);
+        for (place, destination) in receiver.outputs().iter().enumerate() {
+            let mut outlet = relay.borrow_mut().new_outlet(destination);
+            outlet.source = sources.get(place).copied().flatten();
             Relay::start(&relay, outlet);
         }
         if relay.borrow().settles {
@@ -178,6 +201,7 @@ impl Relay {
         this.follow_recorder();
         (this.mode, this.runs) = (receiver.mode, can_merge(receiver));
         this.settles = must_settle(receiver);
+        this.numbered = saving::is_numbered(receiver);
         if all_new {
             this.opened = Instant::now();
         }
@@ -210,6 +234,15 @@ impl Relay {
 
     /// The exporter is gone: what waits is sent, then the connections end.
     pub fn end(&mut self, how: &str) {
+        if !self.ended {
+            self.shared.journal.borrow_mut().ended(self.journal_number());
+        }
+        self.wind_up(how);
+    }
+
+    /// The handler ends: what waits is sent, then the connections end. The next daemon may go on with
+    /// the session.
+    pub fn wind_up(&mut self, how: &str) {
         if self.ended {
             return;
         }
