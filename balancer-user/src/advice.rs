@@ -19,7 +19,7 @@ pub const fn advice(reason: Reason) -> &'static str {
         Reason::OptionsLimit => "Have the exporter send fewer options records.",
         Reason::DomainLimit => "Divide the exporter's observation domains among several exporters.",
         Reason::SessionLimit => {
-            "Look for strangers (ALLOW_FROM), or divide the exporters among several receivers."
+            "Look for strangers (ALLOW_FROM), raise MAX_SESSIONS, or divide the exporters among several receivers."
         }
         Reason::NotAllowed => "If it may export here, add it to ALLOW_FROM.",
         Reason::IdleTimeout => "Look at the exporter, and at the network between it and this host.",

@@ -175,6 +175,7 @@ fn status() -> Status {
         config: String::new(),
         started_unix_seconds: 0,
         uptime_seconds: 0,
+        log_level: String::new(),
         process: ProcessStatus::default(),
         pins: None,
         interfaces: vec![InterfaceStatus { name: String::new(), dropped: Default::default() }],

@@ -41,7 +41,9 @@ pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
                 connections.spawn(answer(stream, router.clone()));
             }
             Err(error) => {
-                warn!("can't accept an HTTP connection: {error}");
+                warn!(
+                    "can't accept an HTTP connection, raise LimitNOFILE if files are short: {error}"
+                );
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -16,6 +16,7 @@ pub mod input;
 pub mod inspect;
 #[cfg_attr(not(feature = "kernel"), path = "kernel_off.rs")]
 pub mod kernel;
+pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod notify;

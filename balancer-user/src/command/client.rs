@@ -11,6 +11,7 @@ use crate::{
         Status, ask, forget,
     },
     kernel,
+    log::Level,
 };
 
 pub fn reload(config: &Path) -> ExitCode {
@@ -19,6 +20,10 @@ pub fn reload(config: &Path) -> ExitCode {
 
 pub fn rotate(config: &Path) -> ExitCode {
     finish(config, Request::Rotate, |_| String::new())
+}
+
+pub fn log_level(config: &Path, level: Level) -> ExitCode {
+    finish(config, Request::LogLevel(level), |_| String::new())
 }
 
 pub fn stop(config: &Path) -> ExitCode {
@@ -78,9 +83,11 @@ fn finish(config: &Path, request: Request, show: impl Fn(&Status) -> String) -> 
 }
 
 fn describe(status: &Status) -> String {
-    let Status { version, pid, config, uptime_seconds, pins, interfaces, receivers, .. } = status;
-    let mut text =
-        format!("ipfix-balancer {version}, pid {pid}, up {uptime_seconds} s, {config}\n");
+    let Status { version, pid, config, uptime_seconds, log_level, .. } = status;
+    let Status { pins, interfaces, receivers, .. } = status;
+    let mut text = format!(
+        "ipfix-balancer {version}, pid {pid}, up {uptime_seconds} s, log level {log_level}, {config}\n"
+    );
     if let Some(pins) = pins {
         // Writing to a String does not fail.
         let _ = writeln!(text, "kernel path in {pins}");

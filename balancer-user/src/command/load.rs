@@ -2,11 +2,12 @@
 
 use std::{fmt::Write, path::Path, process::ExitCode};
 
-use super::{complain, fail, log_to_stderr, print};
+use super::{complain, fail, print};
 use crate::{
     config::Config,
     daemon::{self, Request, ask},
     kernel::{self, Pinned},
+    log,
 };
 
 pub fn load(config: &Path) -> ExitCode {
@@ -14,7 +15,7 @@ pub fn load(config: &Path) -> ExitCode {
         complain(&"a daemon is running, which does this itself");
         return ExitCode::FAILURE;
     }
-    log_to_stderr();
+    log::start(log::Format::Console);
     match try_load(config) {
         Ok(report) => {
             print(&report);

@@ -12,11 +12,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     config::{self, DEFAULT_PATH, LoadError},
-    daemon,
+    daemon, log,
 };
 
 /// Passes IPFIX messages from exporters on to several collectors, or records them.
@@ -39,7 +38,7 @@ const EXAMPLES: &str = "Examples:
   ipfix-balancer rotate                      begin new dump files now
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
-IPFIX_BALANCER_LOG sets the log level: error, warn, info (default), debug.";
+IPFIX_BALANCER_LOG sets the log level at start: error, warn, info (default), debug, trace.";
 
 const IMPORT_EXAMPLES: &str = "Examples:
   ipfix-balancer import ipfixcol2 /etc/ipfixcol2/startup.xml > my.env
@@ -84,7 +83,18 @@ enum Command {
     /// In the foreground, like `run`. Exporters stay connected, and nothing is lost. A faulty configuration
     /// file changes nothing. A daemon that systemd runs is restarted by `systemctl restart`.
     #[command(after_help = "Example:\n  ipfix-balancer restart --config ./my.env")]
-    Restart,
+    Restart {
+        /// Form of the log lines.
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+        log_format: log::Format,
+    },
+    /// Change which lines the running daemon logs, until it ends.
+    #[command(after_help = "Example:\n  ipfix-balancer log-level debug")]
+    LogLevel {
+        /// Lines of this level and of more urgent ones are logged.
+        #[arg(value_enum)]
+        level: log::Level,
+    },
     /// Begin new dump files now.
     ///
     /// For every receiver that records (BALANCER=Disabled). Ends when the files up to now have their
@@ -95,8 +105,12 @@ enum Command {
     ///
     /// SIGHUP reloads the configuration, SIGTERM sends what waits and stops. Under systemd the sockets
     /// stay open for the next daemon.
-    #[command(after_help = "Example:\n  ipfix-balancer run --config ./my.env")]
-    Run,
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        /// Form of the log lines.
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+        log_format: log::Format,
+    },
     /// Show state and counters of the running daemon.
     #[command(after_help = "Example:\n  ipfix-balancer status --json | jq '.receivers[].dropped'")]
     Status {
@@ -115,6 +129,11 @@ enum Command {
     },
 }
 
+const RUN_EXAMPLES: &str = "Examples:
+  ipfix-balancer run --config ./my.env
+  ipfix-balancer run --log-format json 2>> balancer.log
+  journalctl -t IPFIXcol2 REASON=queue_full     lines of the journal, by their fields";
+
 /// Wrong usage or configuration.
 const EXIT_CONFIGURATION: u8 = 2;
 
@@ -125,10 +144,11 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Import(arguments) => import::import(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Reload => client::reload(&cli.config),
+        Command::LogLevel { level } => client::log_level(&cli.config, level),
         Command::Load => load::load(&cli.config),
-        Command::Restart => run(&cli.config, daemon::restart),
+        Command::Restart { log_format } => run(&cli.config, log_format, daemon::restart),
         Command::Rotate => client::rotate(&cli.config),
-        Command::Run => run(&cli.config, daemon::run),
+        Command::Run { log_format } => run(&cli.config, log_format, daemon::run),
         Command::Status { json } => client::status(&cli.config, json),
         Command::Stop { purge: false } => client::stop(&cli.config),
         Command::Stop { purge: true } => client::purge(&cli.config),
@@ -141,8 +161,12 @@ fn check(config: &Path) -> ExitCode {
     if report.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIGURATION) }
 }
 
-fn run(config: &Path, daemon: fn(&Path) -> anyhow::Result<()>) -> ExitCode {
-    log_to_stderr();
+fn run(
+    config: &Path,
+    log_format: log::Format,
+    daemon: fn(&Path) -> anyhow::Result<()>,
+) -> ExitCode {
+    log::start(log_format);
     match daemon(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
@@ -156,17 +180,6 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         Some(_) => ExitCode::from(EXIT_CONFIGURATION),
         None => ExitCode::FAILURE,
     }
-}
-
-fn log_to_stderr() {
-    let filter =
-        EnvFilter::try_from_env("IPFIX_BALANCER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .init();
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no fault of ours.

@@ -30,6 +30,7 @@ use tracing::warn;
 use super::{clients::Clients, status::Status};
 use crate::{
     config::instance,
+    log::Level,
     rate_limit::RateLimit,
     succession::{Archive, Left, Received, hand_on, take_over},
 };
@@ -51,6 +52,8 @@ const PENDING: usize = 16;
 pub enum Request {
     /// Read the configuration anew.
     Reload,
+    /// Log the lines of this level, and of more urgent ones.
+    LogLevel(Level),
     /// Begin new dump files.
     Rotate,
     /// Tell the state.
@@ -324,7 +327,9 @@ async fn accept(
                 Err(error) => warn!("a control connection can't tell who it is from: {error}"),
             },
             Err(error) => {
-                warn!("can't accept a control connection: {error}");
+                warn!(
+                    "can't accept a control connection, raise LimitNOFILE if files are short: {error}"
+                );
                 tokio::time::sleep(REQUEST_TIMEOUT).await;
             }
         }

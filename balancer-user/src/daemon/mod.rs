@@ -3,6 +3,7 @@
 mod beats;
 mod clients;
 mod control;
+mod events;
 mod metrics;
 mod paths;
 mod privileges;
@@ -27,6 +28,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::{Checked, Config, LoadError, Receiver, ReceiverId},
     kernel,
+    log::{self, Level},
     notify::Notifier,
     succession::{Archive, Heritage, Leaving, Store},
 };
@@ -195,6 +197,7 @@ impl Daemon {
                 (request, client) = self.control.next() => {
                     let answer = match request {
                         Request::Reload => self.reload().await,
+                        Request::LogLevel(level) => set_log_level(level),
                         Request::Rotate => self.rotate().await,
                         Request::Status => Reply::Status(Box::new(self.status())),
                         Request::Stop => return Ok(End::Stop(client)),
@@ -288,11 +291,19 @@ impl Daemon {
             config: self.config.display().to_string(),
             started_unix_seconds: self.started.unix_seconds,
             uptime_seconds: self.started.at.elapsed().as_secs(),
+            log_level: log::level(),
             process: process::look(),
             pins: self.receivers.pins().map(|pins| pins.display().to_string()),
             interfaces: self.receivers.interfaces(),
             receivers: self.receivers.status(),
         }
+    }
+}
+
+fn set_log_level(level: Level) -> Reply {
+    match log::set_level(level) {
+        Ok(()) => Reply::Done(format!("log level {level}")),
+        Err(error) => Reply::Failed(format!("the log level stays: {error:#}")),
     }
 }
 

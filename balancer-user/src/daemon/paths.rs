@@ -117,7 +117,7 @@ impl Paths {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
             Err(error) => {
                 warn!(
-                    "what an earlier daemon has left in /sys/fs/bpf can't be taken away: {error}"
+                    "what an earlier daemon has left in /sys/fs/bpf can't be taken away, run `ipfix-balancer stop --purge` as root: {error}"
                 );
             }
         }
@@ -177,7 +177,7 @@ fn refusal(receiver: &Receiver, why: &anyhow::Error) -> anyhow::Error {
 fn start(config: &Path) -> Result<KernelPath, String> {
     KernelPath::start(config).map_err(|error| {
         let error = error.to_string();
-        warn!("there is no kernel path: {error}");
+        warn!("everything is forwarded in userspace, there is no kernel path: {error}");
         error
     })
 }

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::{
     beats::Beats,
+    events::KernelEvents,
     paths::{self, Paths},
     status::{InterfaceStatus, ReceiverStatus},
 };
@@ -36,6 +37,7 @@ pub struct Receivers {
     store: Store,
     running: Vec<Running>,
     ending: Vec<Handler>,
+    events: KernelEvents,
 }
 
 struct Running {
@@ -95,6 +97,7 @@ impl Receivers {
             store,
             running: Vec::new(),
             ending: Vec::new(),
+            events: KernelEvents::default(),
         }
     }
 
@@ -110,7 +113,7 @@ impl Receivers {
         for running in self.running.iter().filter(|r| r.receiver.protocol == Protocol::Udp) {
             let joined = !self.paths.wants_single_datagrams(running.receiver.id);
             if let Err(error) = socket::join_datagrams(&running.socket, joined) {
-                warn!(receiver = %running.receiver.id, "can't set UDP_GRO: {error}");
+                warn!(receiver = %running.receiver.id, "can't have datagrams joined, or not joined, by the kernel (UDP_GRO): {error}");
             }
         }
         for running in &self.running {
@@ -302,9 +305,21 @@ impl Receivers {
     /// A receiver is not served any more; the daemon has to be started anew.
     pub fn look_after(&mut self) -> anyhow::Result<()> {
         self.ending.retain(Handler::is_alive);
+        self.tell_kernel_events();
         match self.running.iter().find(|running| !running.handler.is_alive()) {
             Some(dead) => bail!("{}: the handler has ended unexpectedly", dead.receiver.id),
             None => Ok(()),
+        }
+    }
+
+    fn tell_kernel_events(&mut self) {
+        if !KernelEvents::wanted() {
+            return;
+        }
+        for id in self.running.iter().map(|running| running.receiver.id) {
+            if let Ok(status) = self.paths.status(id) {
+                self.events.tell(id, &status);
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Status {
     pub started_unix_seconds: u64,
     /// For how long it has run.
     pub uptime_seconds: u64,
+    /// Which lines it logs: a level, or what `IPFIX_BALANCER_LOG` said at start.
+    pub log_level: String,
     /// What it takes of the machine.
     pub process: ProcessStatus,
     /// Where programs and maps of the kernel path are pinned, if there is one.

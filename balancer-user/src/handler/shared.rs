@@ -19,6 +19,7 @@ use super::{
     relay::{Pending, Relay},
 };
 use crate::{
+    advice::advice,
     config::{Destination, Limits, Receiver},
     kernel::Offload,
     net::mmsg,
@@ -270,7 +271,7 @@ impl Shared {
         let receiver = self.receiver.borrow().id;
         warn!(
             %receiver, exporter = %peer, reason = reason.as_str(), left_out,
-            "{} {detail}", reason.meaning()
+            "{}", sentences([reason.meaning(), detail, advice(reason)])
         );
     }
 
@@ -281,4 +282,9 @@ impl Shared {
             info!(%receiver, exporter = %peer, left_out, "exporter session {what}");
         }
     }
+}
+
+/// What is said of them, one after the other.
+fn sentences(all: [&str; 3]) -> String {
+    all.into_iter().filter(|sentence| !sentence.is_empty()).collect::<Vec<_>>().join(" ")
 }

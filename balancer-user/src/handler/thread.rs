@@ -73,12 +73,12 @@ impl Handler {
         estate: Estate,
     ) -> anyhow::Result<Handler> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let name = receiver.id.thread_name();
+        let (id, name) = (receiver.id, receiver.id.thread_name());
         let thread = thread::Builder::new()
-            .name(name.clone())
+            .name(name)
             .spawn(move || {
                 run(receiver, offload, beat, socket, stats, estate, inbox).unwrap_or_else(|error| {
-                    tracing::error!("the handler {name} has failed: {error:#}");
+                    tracing::error!(receiver = %id, "the handler has failed, the daemon ends: {error:#}");
                     Vec::new()
                 })
             })

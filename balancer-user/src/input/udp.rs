@@ -15,6 +15,7 @@ use tokio::{
 
 use super::frame::{check_datagram, next_in_datagram};
 use crate::{
+    advice::advice,
     handler::{Relay, Scratch, Shared},
     kernel::Orphan,
     net::{
@@ -143,7 +144,7 @@ impl Input {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     let receiver = self.shared.receiver().id;
-                    tracing::error!(%receiver, "can't receive: {error}");
+                    tracing::error!(%receiver, "can't receive, it is tried again: {error}");
                     return;
                 }
             }
@@ -350,15 +351,19 @@ impl Input {
         self.shared.stats.drops.add(Reason::ReceiveBuffer, new.into());
         if let Some(left_out) = self.shared.stats.log_kernel_drops.pass() {
             let receiver = self.shared.receiver().id;
-            tracing::warn!(%receiver, new, left_out, "{} Raise net.core.rmem_max, or give the handler a CPU of its own (TASKSET).", Reason::ReceiveBuffer.meaning());
+            let reason = Reason::ReceiveBuffer;
+            tracing::warn!(
+                %receiver, reason = reason.as_str(), new, left_out,
+                "{} {}", reason.meaning(), advice(reason)
+            );
         }
     }
 }
 
 fn classify(malformed: Malformed) -> (Reason, &'static str) {
     match malformed {
-        Malformed::Version(5) => (Reason::NetflowV5, "Set the exporter to IPFIX."),
-        Malformed::Version(9) => (Reason::NetflowV9, "Set the exporter to IPFIX."),
+        Malformed::Version(5) => (Reason::NetflowV5, ""),
+        Malformed::Version(9) => (Reason::NetflowV9, ""),
         Malformed::Version(_) => (Reason::Version, ""),
         _ => (Reason::Malformed, "The datagram was dropped."),
     }

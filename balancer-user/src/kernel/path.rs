@@ -200,7 +200,9 @@ impl KernelPath {
         let interfaces = match self.routes.interfaces() {
             Ok(interfaces) => interfaces,
             Err(error) => {
-                warn!("can't look at the network's interfaces: {error}");
+                warn!(
+                    "can't look at the network's interfaces, the kernel path keeps to what it knew: {error}"
+                );
                 return;
             }
         };
@@ -319,18 +321,31 @@ impl KernelPath {
                 Err(second) => {
                     return warn!(
                         interface = name,
-                        "no program could be attached: {error}; {second}"
+                        "no program could be attached, what comes in there is forwarded in userspace: {error}; {second}"
                     );
                 }
             },
-            Err(error) => return warn!(interface = name, "no program could be attached: {error}"),
+            Err(error) => {
+                return warn!(
+                    interface = name,
+                    "no program could be attached, what comes in there is forwarded in userspace: {error}"
+                );
+            }
         };
         let hook = if instead.is_some() { Hook::Tc } else { hook };
         match &instead {
             Some(why) => {
-                info!(interface = name, hook = hook.as_str(), "attached, in place of XDP: {why}")
+                info!(
+                    interface = name,
+                    hook = hook.as_str(),
+                    "the kernel path's program is attached, in place of XDP: {why}"
+                )
             }
-            None => info!(interface = name, hook = hook.as_str(), "attached"),
+            None => info!(
+                interface = name,
+                hook = hook.as_str(),
+                "the kernel path's program is attached"
+            ),
         }
         self.attached.insert(index, Attached { name, hook, instead });
     }
@@ -339,7 +354,7 @@ impl KernelPath {
         if let Some(Attached { name, hook, .. }) = self.attached.remove(&index) {
             // A link that went with its interface has left its pin.
             let _ = self.programs.detach(hook, index);
-            info!(interface = name, "detached");
+            info!(interface = name, "the kernel path's program is detached");
         }
     }
 
@@ -401,7 +416,7 @@ impl Served {
             if way.obstacle != before
                 && let Some(obstacle) = &way.obstacle
             {
-                info!(receiver = %id, collector = %way.collector, "{obstacle}");
+                info!(receiver = %id, destination = %way.collector, "stays in userspace: {obstacle}");
             }
             entry
         };
@@ -440,7 +455,7 @@ impl Served {
         match set.and_then(|copier| control.set_broadcast(self.index, &devices, copier)) {
             Ok(()) => self.broadcast = Some(devices),
             Err(error) => {
-                warn!(receiver = %self.id, "copies can't be sent by XDP: {error}");
+                warn!(receiver = %self.id, "copies can't be sent by XDP, they are made in userspace: {error}");
                 self.broadcast = None;
             }
         }

@@ -54,7 +54,8 @@ impl Finisher {
         // name, this one waits for the next start, which looks at what is there.
         if let Err(error) = part.sync() {
             self.context.complain("sync", &path, &error);
-            warn!(file = %path.display(), "the file stays unfinished until the next start");
+            let receiver = self.context.receiver;
+            warn!(%receiver, file = %path.display(), "the file stays unfinished until the next start");
             return;
         }
         let Some(path) = self.context.persist(&path, || part.publish()) else { return };

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::{super::shared::Scratch, Relay};
 use crate::{
+    advice::advice,
     config::Mode,
     net::mmsg,
     output::Entry,
@@ -189,7 +190,7 @@ impl Relay {
                 warn!(
                     receiver = %self.shared.receiver.borrow().id,
                     destination = %outlet.destination, reason = reason.as_str(), left_out,
-                    "messages are dropped for a destination: {}", reason.meaning()
+                    "messages are dropped for a destination: {} {}", reason.meaning(), advice(reason)
                 );
             }
         }

@@ -100,7 +100,7 @@ impl Relay {
             warn!(
                 %receiver, destination = %outlet.destination, exporter = %peer, left_out,
                 waiting = outlet.queue().messages(),
-                "destination is down, it is tried again: {error}"
+                "destination is down, see whether the collector runs; it is tried again: {error}"
             );
         }
         self.release();
