@@ -7,15 +7,18 @@ mod promql;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use clap::Parser;
 use common::reason::Reason;
 use serde_json::Value;
 
 use crate::{
     advice::advice,
+    command::Cli,
     daemon::{
         Connections, DRAIN, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
         RecordingStatus, Status,
     },
+    doctor::Check,
     handler::{JOURNAL, bounds, health},
     input::tcp::{CHUNK, SENDING},
     inspect,
@@ -53,6 +56,36 @@ fn troubleshooting_says_what_to_do_for_every_reason() {
         format!("| `{}` | {} | {} |", reason.as_str(), reason.meaning(), advice(reason))
     };
     assert_eq!(documented, Reason::ALL.map(row));
+}
+
+#[test]
+fn every_check_of_doctor_is_documented_and_no_other() {
+    let document = document("troubleshooting.md");
+    let table = document.lines().skip_while(|line| *line != "## doctor");
+    let table = table.take_while(|line| *line != "## The log");
+    let documented: Vec<&str> = table.filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(documented, Check::ALL.map(|check| format!("| `{check}` | {} |", check.about())));
+}
+
+/// Commands that pages show, by how they begin; each can be parsed.
+#[test]
+fn commands_that_are_shown_exist() {
+    let mut shown = 0;
+    for page in ["troubleshooting.md", "metrics.md", "../README.md"] {
+        let text = document(page);
+        let mut in_code = false;
+        for line in text.lines() {
+            if line.starts_with("```") {
+                in_code = !in_code && line.starts_with("```sh");
+            } else if let (true, Some(command)) = (in_code, line.strip_prefix("ipfix-balancer ")) {
+                let words = command.split('#').next().unwrap().split_whitespace();
+                let parsed = Cli::try_parse_from(std::iter::once("ipfix-balancer").chain(words));
+                assert!(parsed.is_ok(), "{page}: {line}: {}", parsed.unwrap_err());
+                shown += 1;
+            }
+        }
+    }
+    assert!(shown > 10, "{shown}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
     session::{Router, Targets},
 };
 
-pub use status::{PathStatus, Pinned};
+pub use status::{OLDEST, PathStatus, Pinned};
 
 /// Why there is no kernel path.
 #[derive(Debug, thiserror::Error)]

@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 #[cfg(test)]
 mod docs_tests;
+pub mod doctor;
 pub mod handler;
 pub mod http;
 pub mod import;

@@ -1,9 +1,11 @@
 //! The subcommands of `ipfix-balancer`, each with its exit code.
 
 mod client;
+mod doctor;
 mod import;
 mod inspect;
 mod load;
+mod top;
 
 use std::{
     io::Write,
@@ -33,6 +35,8 @@ const EXAMPLES: &str = "Examples:
   ipfix-balancer check --config ./my.env     what the file says, and all that is wrong with it
   ipfix-balancer run                         the daemon, in the foreground
   ipfix-balancer status --json               its state and counters
+  ipfix-balancer top                         the same, live
+  ipfix-balancer doctor                      what is wrong, and what to do
   ipfix-balancer inspect dump.ipfix          what is in a dump file, an IPFIX File or a capture
   ipfix-balancer reload                      apply an edited file; exporters stay connected
   ipfix-balancer rotate                      begin new dump files now
@@ -61,6 +65,18 @@ enum Command {
     /// standard error.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(import::Import),
+    /// Look for trouble: configuration, daemon, kernel, rights, limits, network, clock, disk.
+    ///
+    /// Says of each what was found and what to do. Changes nothing; where no daemon runs, it tries
+    /// the ports, and connects once to every collector over TCP. The exit code is 1 if anything has failed.
+    #[command(
+        after_help = "Example:\n  ipfix-balancer doctor --json | jq '.[] | select(.verdict != \"ok\")'"
+    )]
+    Doctor {
+        /// As JSON: a list of check, verdict (ok, warn, fail), found and advice.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what is in dump files, IPFIX Files and captures.
     ///
     /// Records go to standard output, what is wrong with a file to standard error. A broken message
@@ -127,6 +143,13 @@ enum Command {
         #[arg(long)]
         purge: bool,
     },
+    /// Watch receivers and destinations: rates, queues, CPU, path.
+    #[command(after_help = "Example:\n  ipfix-balancer top --seconds 5")]
+    Top {
+        /// Time between two looks.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        seconds: u32,
+    },
 }
 
 const RUN_EXAMPLES: &str = "Examples:
@@ -142,6 +165,7 @@ pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Check => check(&cli.config),
         Command::Import(arguments) => import::import(&arguments),
+        Command::Doctor { json } => doctor::doctor(&cli.config, json),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Reload => client::reload(&cli.config),
         Command::LogLevel { level } => client::log_level(&cli.config, level),
@@ -152,6 +176,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Status { json } => client::status(&cli.config, json),
         Command::Stop { purge: false } => client::stop(&cli.config),
         Command::Stop { purge: true } => client::purge(&cli.config),
+        Command::Top { seconds } => top::top(&cli.config, seconds),
     }
 }
 

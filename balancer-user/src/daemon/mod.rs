@@ -39,6 +39,7 @@ use control::take_over_from;
 pub use control::{ControlError, Reply, Request, ask, forget};
 use metrics::MetricsServer;
 use paths::Paths;
+pub use paths::is_fit;
 use receivers::Changes;
 pub use receivers::Receivers;
 pub use status::{

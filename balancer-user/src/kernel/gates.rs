@@ -4,9 +4,8 @@ use std::{fmt, fs};
 
 use aya::util::KernelVersion;
 
-/// The oldest kernel that has all that the programs use: atomic exchange in programs (5.12), programs
-/// in device and CPU maps (5.9).
-const OLDEST: (u8, u8) = (5, 12);
+use super::status::OLDEST;
+
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_BPF: u32 = 39;
 /// Pointer arithmetic in programs.

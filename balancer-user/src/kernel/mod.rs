@@ -35,7 +35,7 @@ pub use maps::NAMES as MAPS;
 pub use path::KernelPath;
 pub use pins::{Pins, mount_bpf_fs};
 pub use session::{Orphan, Session};
-pub use status::{PathStatus, Pinned};
+pub use status::{OLDEST, PathStatus, Pinned};
 
 /// Where the balancer of this configuration file has its pins, if it has any.
 pub fn pins(config: &Path) -> Option<PathBuf> {

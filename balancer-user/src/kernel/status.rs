@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use common::reason::{PassUp, Reason};
 
+/// The oldest kernel that has all that the programs use: atomic exchange in programs (5.12), programs
+/// in device and CPU maps (5.9).
+pub const OLDEST: (u8, u8) = (5, 12);
+
 /// Attachments and counters of one receiver.
 #[derive(Clone, Debug, Default)]
 pub struct PathStatus {

@@ -17,7 +17,7 @@ use crate::config::Protocol;
 
 /// Bytes of kernel buffer asked for on every UDP input and output. At 1 Gbit/s this rides out
 /// 130 ms in which the handler does not run.
-const UDP_BUFFER: usize = 16 << 20;
+pub const UDP_BUFFER: usize = 16 << 20;
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 const UDP_HEADER: usize = 8;

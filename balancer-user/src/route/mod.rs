@@ -172,6 +172,11 @@ impl Routes {
     }
 }
 
+/// Every interface, for somebody who looks once and keeps no neighbours alive.
+pub fn interfaces() -> Result<Vec<Interface>, NetlinkError> {
+    interface::list(&mut Client::open(NETLINK_ROUTE)?, &mut Client::open(NETLINK_GENERIC)?)
+}
+
 impl Drop for Routes {
     fn drop(&mut self) {
         self.neighbours.release_all(&mut self.route);
