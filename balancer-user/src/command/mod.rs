@@ -2,6 +2,7 @@
 
 mod client;
 mod doctor;
+mod generate;
 mod import;
 mod inspect;
 mod load;
@@ -59,6 +60,15 @@ enum Command {
     /// Check the configuration and show what it comes to; touches nothing.
     #[command(after_help = "Example:\n  ipfix-balancer check --config ./my.env")]
     Check,
+    /// Write a commented configuration file, manual pages and shell completions.
+    ///
+    /// They say what this version knows: every parameter with its default, every subcommand. Packages
+    /// bring them along.
+    #[command(after_help = "Example:\n  ipfix-balancer generate ./files && cp ./files/.env my.env")]
+    Generate {
+        /// Where to: created if it is not there; files of these names are replaced.
+        folder: PathBuf,
+    },
     /// Make a configuration of another program's: IPFIXcol2, pmacct, samplicator.
     ///
     /// It goes to standard output. What could not be carried over stands there in comments, and on
@@ -164,6 +174,7 @@ const EXIT_CONFIGURATION: u8 = 2;
 pub fn execute(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Check => check(&cli.config),
+        Command::Generate { folder } => generate::generate(&folder),
         Command::Import(arguments) => import::import(&arguments),
         Command::Doctor { json } => doctor::doctor(&cli.config, json),
         Command::Inspect(arguments) => inspect::inspect(&arguments),

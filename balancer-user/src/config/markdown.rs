@@ -82,7 +82,7 @@ fn details<T>(params: &[Param<T>], before: &str, after: &str) -> String {
     text
 }
 
-const FORMS: &str = "\
+pub(super) const FORMS: &str = "\
 ## How the file is read
 
 - One `KEY=value` a line; `export ` before it and blanks around key, `=` and value don't matter.

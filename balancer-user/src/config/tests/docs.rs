@@ -1,8 +1,10 @@
 use std::{env, fs, path::Path};
 
+use super::{notes, receiver};
 use crate::config::{
-    Stream, markdown,
+    Stream, env_file, manual, markdown,
     params::{self, Draft, GLOBALS, Globals, Param},
+    text::PREFIX,
 };
 
 #[test]
@@ -14,6 +16,50 @@ fn docs_are_up_to_date() {
     }
     let committed = fs::read_to_string(&path).unwrap();
     assert!(committed == markdown(), "run UPDATE_DOCS=1 cargo test -p ipfix-balancer docs");
+}
+
+/// A receiver with every default and every example of the `.env` file of packages switched on.
+#[test]
+fn every_line_of_the_packaged_file_can_be_switched_on() {
+    let text = env_file().replace("#IPFIX_", "IPFIX_");
+    let names = params::all().map(|p| p.name).chain(GLOBALS.iter().map(|p| p.name));
+    for name in names {
+        let lines = text.lines().filter(|line| line.starts_with("IPFIX_"));
+        let of_it = lines.filter(|line| {
+            line.contains(&format!("_{name}[0]=")) || line.contains(&format!("X_{name}="))
+        });
+        assert_eq!(of_it.count(), 1, "{name}");
+    }
+    receiver(&text);
+}
+
+/// Lines that are not called examples say what holds without them.
+#[test]
+fn the_packaged_file_shows_the_defaults() {
+    let file = env_file();
+    assert_eq!(notes(&file), [" no receiver: no key of a stream in the file"]);
+    let mut defaults = String::new();
+    let mut before = "";
+    for line in file.lines() {
+        if let Some(default) = line.strip_prefix('#').filter(|rest| rest.starts_with(PREFIX))
+            && !before.ends_with("Example:")
+        {
+            defaults.push_str(&format!("{default}\n"));
+        }
+        before = line;
+    }
+    assert_eq!(receiver(&defaults), receiver("IPFIX_FULLFLOW_PORT=1500"));
+}
+
+#[test]
+fn the_manual_page_has_every_key() {
+    // roff escapes hyphens and the dots at the beginnings of lines, but no key has any.
+    let page = manual();
+    for param in params::all() {
+        for name in param.names() {
+            assert!(page.contains(&format!("IPFIX_<STREAM>_{name}[i]")), "{name}");
+        }
+    }
 }
 
 #[test]
