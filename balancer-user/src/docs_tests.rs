@@ -22,6 +22,7 @@ use crate::{
     handler::{JOURNAL, bounds, health},
     input::tcp::{CHUNK, SENDING},
     inspect,
+    net::socket::UDP_BUFFER,
     output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES},
     record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
     session::{MAX_DOMAINS, MAX_OPTIONS_BYTES, MAX_TEMPLATE_BYTES},
@@ -152,6 +153,14 @@ fn inspect_spells_out_as_many_faults_as_its_page_says() {
     let text = one_line(&document("inspect.md"));
     let said = format!("the first {} are spelled out", inspect::MAX_FAULTS);
     assert!(text.contains(&said), "docs/inspect.md lacks: {said}");
+}
+
+#[test]
+fn packages_allow_the_buffers_that_are_asked_for() {
+    let settings = document("../packaging/sysctl/60-ipfix-balancer.conf");
+    for name in ["rmem_max", "wmem_max"] {
+        assert!(settings.contains(&format!("net.core.{name} = {UDP_BUFFER}\n")), "{name}");
+    }
 }
 
 /// One of everything.

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::workspace::{cargo, run as run_command, target_dir};
+use crate::workspace::build_daemon;
 use crate::{ebpf, setup};
 
 pub const EXAMPLES: &str = "Examples:
@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !args.unload {
         ebpf::build()?;
     }
-    let program = build()?;
+    let program = build_daemon()?;
     let subcommand: &[&str] = if args.unload { &["stop", "--purge"] } else { &["load"] };
     let mut command = Command::new(&program);
     command.args(subcommand).arg("--config").arg(&config);
@@ -45,14 +45,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     // It has said what is wrong.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
-}
-
-/// Builds the daemon, as it is to be installed; where it is.
-fn build() -> Result<PathBuf> {
-    println!("building the daemon");
-    let package = ["--release", "--package=ipfix-balancer"];
-    run_command(cargo().args(["build", "--quiet", "--locked"]).args(package))?;
-    Ok(target_dir()?.join("release/ipfix-balancer"))
 }
 
 fn show(command: &Command) {

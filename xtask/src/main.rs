@@ -1,5 +1,5 @@
 //! Everything around the balancer that is not the balancer: `cargo xtask setup | build-ebpf |
-//! build-and-load | test | demo | bench`.
+//! build-and-load | test | demo | bench | package`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people: it prints")]
 
 mod bench;
@@ -8,6 +8,7 @@ mod demo;
 mod ebpf;
 mod interrupt;
 mod load;
+mod package;
 mod process;
 mod setup;
 mod step;
@@ -43,6 +44,8 @@ enum Command {
     /// Start a program on given CPUs; it ends when its parent does
     #[command(hide = true)]
     Launch(process::LaunchArgs),
+    /// Make the DEB and the RPM package
+    Package(package::Args),
     /// Install what builds and tests need (Debian packages, bpf-linker, cargo-fuzz); quick when all
     /// is there
     Setup(setup::Args),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf => ebpf::build(),
         Command::Demo(args) => demo::run(&args),
         Command::Launch(args) => process::launch(&args),
+        Command::Package(args) => package::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
     };

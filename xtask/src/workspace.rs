@@ -20,14 +20,28 @@ pub fn cargo() -> Command {
 
 /// The directory that cargo builds into.
 pub fn target_dir() -> Result<PathBuf> {
-    let output = cargo().args(["metadata", "--format-version=1", "--no-deps", "--locked"]).output();
-    let output = output.context("cargo metadata")?;
-    if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let arguments = ["metadata", "--format-version=1", "--no-deps", "--locked"];
+    let metadata: serde_json::Value = serde_json::from_str(&output(cargo().args(arguments))?)?;
     let target = metadata.get("target_directory").and_then(serde_json::Value::as_str);
     Ok(target.context("cargo metadata names no target directory")?.into())
+}
+
+/// Builds the daemon, as it is to be installed; where it is.
+pub fn build_daemon() -> Result<PathBuf> {
+    println!("building the daemon");
+    let package = ["--release", "--package=ipfix-balancer"];
+    run(cargo().args(["build", "--quiet", "--locked"]).args(package))?;
+    Ok(target_dir()?.join("release/ipfix-balancer"))
+}
+
+/// Runs a command to its end, and gives what it printed; anything but success is an error.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?}: {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a command to its end, its output shown; anything but success is an error.

@@ -14,15 +14,26 @@ use crate::workspace::{cargo, run as run_command};
 const TEST_PACKAGES: &[Package] = &[
     ("bpftool", "shows what the kernel has loaded"),
     ("ethtool", "settings of network interfaces in tests"),
+    ("fish", "reads the completions of its shell"),
     ("g++", "builds the fuzzing engine"),
     ("iproute2", "network namespaces and addresses in tests"),
     ("keepalived", "moves an address between two balancers"),
     ("libfixbuf-tools", "ipfixDump: a collector for TCP, and a reader of dump files"),
+    ("man-db", "reads the manual pages"),
+    ("mmdebstrap", "clean roots to install packages into"),
     ("nfdump", "nfcapd: a collector for UDP"),
     ("pmacct", "nfacctd: a collector for UDP"),
     ("prometheus", "promtool: checks metrics and alert rules"),
     ("python3-ipfix", "a collector for TCP"),
     ("tshark", "decodes everything"),
+    ("zsh", "reads the completions of its shell"),
+];
+
+/// What packages are made with.
+const PACKAGE_PACKAGES: &[Package] = &[
+    ("binutils", "strip: takes from programs what only debuggers need"),
+    ("dpkg-dev", "dpkg-shlibdeps: the libraries of the DEB package"),
+    ("rpm", "builds and installs the RPM package"),
 ];
 
 /// What the bench compares with, besides the collectors among the above.
@@ -50,9 +61,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Installs what builds and tests need.
 pub fn for_tests() -> Result<()> {
-    debian::install_packages(&[ebpf::packages()?, TEST_PACKAGES].concat())?;
+    debian::install_packages(&[ebpf::packages()?, PACKAGE_PACKAGES, TEST_PACKAGES].concat())?;
     ebpf::install_linker()?;
-    install_cargo_fuzz()?;
+    install_subcommand("fuzz")?;
     install_cargo_deny()?;
     println!("setup: everything that builds and tests need is installed");
     Ok(())
@@ -63,13 +74,21 @@ pub fn for_daemon() -> Result<()> {
     ebpf::install()
 }
 
-fn install_cargo_fuzz() -> Result<()> {
-    if succeeds(cargo().args(["fuzz", "--version"])) {
+/// Installs what packages are made with, and what the daemon's build needs.
+pub fn for_packages() -> Result<()> {
+    debian::install_packages(PACKAGE_PACKAGES)?;
+    ebpf::install()
+}
+
+/// Installs a subcommand of cargo, which has a `--version`.
+fn install_subcommand(name: &str) -> Result<()> {
+    if succeeds(cargo().args([name, "--version"])) {
         return Ok(());
     }
-    println!("setup: installing cargo-fuzz");
-    run_command(cargo().args(["install", "--locked", "cargo-fuzz"]))
-        .context("cargo-fuzz could not be installed")
+    let package = format!("cargo-{name}");
+    println!("setup: installing {package}");
+    run_command(cargo().args(["install", "--locked", &package]))
+        .with_context(|| format!("{package} could not be installed"))
 }
 
 /// The one that reads this project's lock file. It is made from source, as no package has it that is new
