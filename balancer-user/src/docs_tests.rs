@@ -104,7 +104,6 @@ fn the_bounds_are_those_of_the_code() {
         format!("| messages that wait for the dump files | {waiting} |"),
         format!("| each session | {} |", kib(bounds::SESSION)),
         format!("| and for each of its destinations | {} |", kib(bounds::OUTLET)),
-        format!("| and the half of a message over TCP | {} |", kib(bounds::MESSAGE)),
         format!("| the handler itself | {} |", mib(usize::try_from(bounds::HANDLER).unwrap())),
     ] {
         assert!(text.contains(&row), "docs/limits.md lacks: {row}");

@@ -1,7 +1,7 @@
 //! The most memory that a receiver takes, whatever exporters and collectors do.
 
 use crate::{
-    config::{Mode, Protocol, Receiver},
+    config::{Mode, Receiver},
     output::MAX_DESTINATION_BYTES,
     record::MAX_WAITING_BYTES,
 };
@@ -12,15 +12,12 @@ pub const HANDLER: u64 = 8 << 20;
 pub const SESSION: u64 = 8 << 10;
 /// A session's way out to one destination, with the task that keeps it connected.
 pub const OUTLET: u64 = 8 << 10;
-/// The beginning of a TCP message whose end has not come.
-pub const MESSAGE: u64 = 64 << 10;
 
 /// Bytes that a receiver and all its sessions take at most. What the kernel keeps in sockets and maps
 /// is not in it.
 pub fn memory(receiver: &Receiver) -> u64 {
     let outputs = to_u64(receiver.outputs().len());
-    let half = if receiver.protocol == Protocol::Tcp { MESSAGE } else { 0 };
-    let session = SESSION + half + outputs * OUTLET;
+    let session = SESSION + outputs * OUTLET;
     let queue = to_u64(MAX_DESTINATION_BYTES);
     let waiting = match receiver.mode {
         Mode::All => 0,

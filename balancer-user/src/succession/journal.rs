@@ -29,6 +29,8 @@ use crate::{
 pub(super) const MAGIC: &[u8] = b"ipfix-balancer sessions, form 1\n";
 /// A journal is not written anew before it has grown by so much.
 const MIN_GROWTH: u64 = 1 << 20;
+/// What is to be appended waits for the next write, up to this length.
+const MAX_PENDING: usize = 256 << 10;
 
 /// Why a journal is of no use.
 #[derive(Debug, Error)]
@@ -249,8 +251,12 @@ impl Journal {
     }
 
     fn append(&mut self, record: &Record) {
-        if self.file.is_some() {
-            self.pending.extend(encode(record));
+        if self.file.is_none() {
+            return;
+        }
+        self.pending.extend(encode(record));
+        if self.pending.len() >= MAX_PENDING {
+            self.write();
         }
     }
 

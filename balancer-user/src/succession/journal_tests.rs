@@ -46,8 +46,8 @@ fn written(path: &Path) -> (Journal, Router) {
     let mut journal = Journal::new(path.to_owned());
     journal.rewrite([(1, session(1, &router))].into_iter());
     journal.began(2, session(2, &router));
-    let now = Instant::now();
-    let outlook = Outlook { turn: 3, reachable: 3, queued: false, room: usize::MAX, now };
+    let outlook =
+        Outlook { turn: 3, reachable: 3, queued: false, room: usize::MAX, now: Instant::now() };
     router.route(&mut TEMPLATE.to_vec(), &outlook, &mut Vec::new()).unwrap();
     journal.learned(1, router.lesson(TEMPLATE).unwrap());
     assert!(journal.is_urgent());
