@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::SockRef;
 
 use super::store::Key;
@@ -24,8 +25,10 @@ pub(super) fn listen(
 ) -> Result<JoinHandle<()>> {
     let bound = net::bind(|| UdpSocket::bind(address));
     let socket = bound.with_context(|| format!("listen on {address} udp"))?;
-    // Capped by net.core.rmem_max, without an error.
-    SockRef::from(&socket).set_recv_buffer_size(BUFFER)?;
+    if setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+        // Capped by net.core.rmem_max, without an error.
+        SockRef::from(&socket).set_recv_buffer_size(BUFFER)?;
+    }
     socket.set_read_timeout(Some(TICK))?;
     let receiver = Receiver { socket, manners, store, keys: HashMap::new() };
     Ok(std::thread::spawn(move || receiver.serve(&stop)))
