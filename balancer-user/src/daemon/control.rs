@@ -306,7 +306,10 @@ fn bind(dir: &Path, path: &Path, clients: &Clients) -> io::Result<StdListener> {
     let listener = StdListener::bind(path)?;
     listener.set_nonblocking(true)?;
     if let Some(group) = clients.group() {
-        chown(path, None, Some(group.as_raw()))?;
+        // A daemon that is nobody special can't: then only its own user may.
+        if let Err(error) = chown(path, None, Some(group.as_raw())) {
+            warn!("the control socket can't be given to its group (IPFIX_CONTROL_GROUP): {error}");
+        }
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     Ok(listener)

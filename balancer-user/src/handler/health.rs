@@ -8,7 +8,7 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use tokio::sync::watch;
 
-/// How long the answer to a datagram to a closed port may take.
+/// How long the answer to a datagram to a closed port, or without a route, may take.
 pub const REFUSAL: Duration = Duration::from_millis(250);
 /// How long the kernel looks for a neighbour before it gives up: three requests, a second apart.
 pub const NEIGHBOUR: Duration = Duration::from_millis(3500);
@@ -79,8 +79,8 @@ impl Probe {
     /// How long a datagram may go unanswered before the destination counts as being there.
     pub fn patience(&self) -> Duration {
         match *self.0.state.borrow() {
-            State::Down(libc::ECONNREFUSED) => REFUSAL,
-            _ => NEIGHBOUR,
+            State::Down(libc::EHOSTDOWN | libc::EHOSTUNREACH) => NEIGHBOUR,
+            _ => REFUSAL,
         }
     }
 
