@@ -9,6 +9,7 @@ mod forwarding;
 mod frames;
 mod hooks;
 mod local;
+mod log;
 mod mixed;
 mod nfcapd;
 mod receivers;
