@@ -45,6 +45,8 @@ use crate::process::{self, Placement};
 use crate::workspace::{cargo, run as run_command, target_dir};
 use crate::{interrupt, setup};
 
+/// Runs of each side, unless it is said otherwise.
+const RUNS: usize = 5;
 /// Of each run, before anything counts.
 const WARM_UP: Duration = Duration::from_millis(300);
 
@@ -77,7 +79,7 @@ pub struct Args {
     /// Leave out the peers that packages have
     #[arg(long)]
     without_peers: bool,
-    /// Runs of each side; the median counts [default: 5, with --quick 7]
+    /// Runs of each side; the median counts [default: 5]
     #[arg(long)]
     runs: Option<usize>,
     /// Seconds of each run [default: 2, with --quick 0.5]
@@ -207,7 +209,7 @@ impl Plan {
         }
         let target = build(!args.without_balancer)?;
         process::raise_open_files()?;
-        let (runs, seconds) = if args.quick { (7, 0.5) } else { (5, 2.0) };
+        let seconds = if args.quick { 0.5 } else { 2.0 };
         let peers = match args.quick {
             true => Vec::new(),
             false => peer::present(&args.peer, !args.without_peers),
@@ -221,7 +223,7 @@ impl Plan {
                 ..Placement::default()
             },
             peers,
-            runs: args.runs.unwrap_or(runs).max(1),
+            runs: args.runs.unwrap_or(RUNS).max(1),
             warm_up: WARM_UP,
             window: Duration::try_from_secs_f32(args.seconds.unwrap_or(seconds))?,
         })
