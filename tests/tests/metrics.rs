@@ -1,5 +1,7 @@
 //! Prometheus metrics, as Prometheus gets them.
 
+#![expect(clippy::unwrap_used, reason = "what is not as expected fails the test")]
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
