@@ -18,6 +18,10 @@ use crate::config::Protocol;
 /// Bytes of kernel buffer asked for on every UDP input and output. At 1 Gbit/s this rides out
 /// 130 ms in which the handler does not run.
 pub const UDP_BUFFER: usize = 16 << 20;
+/// The same for every exporter over TCP. Half a message that waits there for its other half keeps whole
+/// packets in memory, up to 300 KiB on loopback, and where less is left free than such a packet takes,
+/// the kernel closes the window (RFC 9293 section 3.8.6.2.2): the other half would never come.
+pub const TCP_BUFFER: usize = 1 << 20;
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 const UDP_HEADER: usize = 8;
@@ -90,11 +94,14 @@ fn open_listening(protocol: Protocol, address: SocketAddr) -> io::Result<Listeni
     match protocol {
         Protocol::Tcp => {
             socket.set_reuse_address(true)?;
+            // Connections inherit it; theirs would not open the window any more. What an ordinary
+            // host grants without privileges is enough.
+            let _ = enlarge_receive_buffer(&socket, TCP_BUFFER);
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
         }
         Protocol::Udp => {
-            capped_buffer = enlarge_receive_buffer(&socket);
+            capped_buffer = enlarge_receive_buffer(&socket, UDP_BUFFER);
             setsockopt(&socket, sockopt::RxqOvfl, &1)?;
             // Without GRO (before Linux 5.0) datagrams come one by one.
             let _ = join_datagrams(&socket, true);
@@ -177,12 +184,12 @@ fn tell_local_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 
 /// Asks for a large buffer, and reads back what there is: the kernel says nothing when it gives
 /// less. It reports twice the bytes asked for, because it counts its own book-keeping.
-fn enlarge_receive_buffer(socket: &Socket) -> Option<usize> {
-    if setsockopt(socket, sockopt::RcvBufForce, &UDP_BUFFER).is_err() {
-        let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+fn enlarge_receive_buffer(socket: &Socket, bytes: usize) -> Option<usize> {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        let _ = socket.set_recv_buffer_size(bytes);
     }
     let granted = socket.recv_buffer_size().unwrap_or(0) / 2;
-    (granted < UDP_BUFFER).then_some(granted)
+    (granted < bytes).then_some(granted)
 }
 
 fn socket_type(protocol: Protocol) -> Type {

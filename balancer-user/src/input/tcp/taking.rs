@@ -89,9 +89,12 @@ pub fn have_seen_all(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use tokio::{io::AsyncWriteExt, net::TcpListener, time::timeout};
 
     use super::*;
+    use crate::{config::Protocol, net::socket::listen};
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -128,6 +131,46 @@ mod tests {
             see(&server, &mut seen).unwrap();
         }
         assert_eq!(seen, "abcd".as_bytes());
+    }
+
+    /// With the buffer that a connection has otherwise this does not come to an end.
+    #[tokio::test]
+    async fn halves_of_messages_never_close_the_window() {
+        let listening = listen(Protocol::Tcp, Some(Ipv4Addr::LOCALHOST.into()), 0).unwrap();
+        let listener = TcpListener::from_std(listening.socket.into()).unwrap();
+        for length in [1400_u16, 30_000, u16::MAX] {
+            let mut client = TcpStream::connect(listening.address).await.unwrap();
+            let server = listener.accept().await.unwrap().0;
+            let count = (60 << 20) / usize::from(length);
+            let sender = tokio::spawn(async move {
+                let mut message = vec![0; length.into()];
+                message[2..4].copy_from_slice(&length.to_be_bytes());
+                for _ in 0..count {
+                    client.write_all(&message).await.unwrap();
+                }
+                client
+            });
+            assert_eq!(take(&server, length.into(), count).await, count, "of length {length}");
+            sender.await.unwrap();
+        }
+    }
+
+    /// Takes messages of this length; how many have come when no more do.
+    async fn take(server: &TcpStream, length: usize, count: usize) -> usize {
+        let (mut taken, mut rest) = (0, Rest::default());
+        let mut seen = BytesMut::with_capacity(256 << 10);
+        while taken < count && timeout(Duration::from_secs(10), server.readable()).await.is_ok() {
+            if !rest.has_grown(server) {
+                have_seen_all(server);
+                continue;
+            }
+            seen.clear();
+            let Ok(came) = see(server, &mut seen) else { continue };
+            taken += came / length;
+            rest = Rest::of(&seen[came - came % length..]);
+            give_up(server, came - came % length, &mut Vec::new()).unwrap();
+        }
+        taken
     }
 
     #[tokio::test]
