@@ -250,7 +250,8 @@ fn corpus_over_tcp_nothing_faulty_arrives_and_others_are_unaffected() {
     for (index, file) in faulty.iter().enumerate() {
         let mut exporter = setup.tcp().unwrap();
         exporter.send(&file.stream()).unwrap();
-        exporter.finish().unwrap();
+        // It fails where the framing is lost: the daemon has closed the connection already.
+        let _ = exporter.finish();
         let total = u64::try_from(index).unwrap() + 1;
         let dropped = || setup.dropped().is_ok_and(|dropped| dropped >= total);
         poll::wait(&format!("{} is counted", file.path), dropped).unwrap();
