@@ -24,8 +24,9 @@ pub const CHUNK: usize = 256 << 10;
 /// A read is worth its while from this much room on; below, the buffer is replaced.
 const MIN_READ: usize = 64 << 10;
 /// How long a destination that keeps up may take for what one read has brought. An exporter waits so
-/// long for one that has begun to lag, once.
-pub const SENDING: Duration = Duration::from_millis(50);
+/// long for one that has begun to lag, once: time for a destination on another continent to accept the
+/// connection of a session that has been taken over.
+pub const SENDING: Duration = Duration::from_millis(250);
 
 /// A connection with an exporter, and its session.
 pub struct Exporter {
