@@ -29,6 +29,13 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).saturating_sub(count), Relaxed);
     }
 
+    /// Counts `now` in a gauge where it counted `before`.
+    #[inline]
+    pub fn change(&self, before: u64, now: u64) {
+        self.add(now.saturating_sub(before));
+        self.subtract(before.saturating_sub(now));
+    }
+
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
@@ -158,14 +165,20 @@ pub struct DestinationStats {
     pub messages: Counter,
     /// Their bytes.
     pub bytes: Counter,
+    /// Messages taken back from a connection that broke before they were known to have arrived.
+    pub resent: Counter,
     /// Connections (UDP: sockets) that are up.
     pub up: Counter,
     /// Connections that are being made for the first time.
     pub connecting: Counter,
     /// Connections that are broken or refused.
     pub down: Counter,
-    /// Bytes in the queues.
+    /// Bytes in the queues that have not been sent.
     pub queued_bytes: Counter,
+    /// Bytes that were written to connections and have not been acknowledged.
+    pub unacknowledged_bytes: Counter,
+    /// Bytes that were acknowledged and are kept because the collector has perhaps not read them.
+    pub unread_bytes: Counter,
     /// What was dropped for this destination.
     pub drops: Drops,
     /// Limits the lines that say that it is up.
@@ -181,10 +194,13 @@ impl DestinationStats {
             destination,
             messages: Counter::default(),
             bytes: Counter::default(),
+            resent: Counter::default(),
             up: Counter::default(),
             connecting: Counter::default(),
             down: Counter::default(),
             queued_bytes: Counter::default(),
+            unacknowledged_bytes: Counter::default(),
+            unread_bytes: Counter::default(),
             drops: Drops::default(),
             log_up: RateLimit::default(),
             log_down: RateLimit::default(),

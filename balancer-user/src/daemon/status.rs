@@ -148,8 +148,15 @@ pub struct DestinationStatus {
     pub kernel_messages: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Messages taken back from connections that broke before they were known to have arrived;
+    /// `messages` has them, and once more when they are sent again, here or to another destination.
+    pub resent: u64,
     /// Bytes that wait in memory.
     pub queued_bytes: u64,
+    /// Bytes that were sent, and are kept until the collector's TCP acknowledges them.
+    pub unacknowledged_bytes: u64,
+    /// Bytes that were acknowledged and are kept: the collector has perhaps not read them.
+    pub unread_bytes: u64,
     /// What was dropped for this destination, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Why a connection last broke or could not be made.
@@ -257,7 +264,10 @@ impl DestinationStatus {
             messages: stats.messages.get() + messages,
             bytes: stats.bytes.get() + bytes,
             kernel_messages: messages,
+            resent: stats.resent.get(),
             queued_bytes: stats.queued_bytes.get(),
+            unacknowledged_bytes: stats.unacknowledged_bytes.get(),
+            unread_bytes: stats.unread_bytes.get(),
             dropped: by_reason(&stats.drops),
             last_error: stats.last_error(),
         }

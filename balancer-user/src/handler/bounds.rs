@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Mode, Receiver},
-    output::MAX_DESTINATION_BYTES,
+    output::{MAX_DESTINATION_BYTES, MAX_UNREAD_BYTES},
     record::MAX_WAITING_BYTES,
 };
 
@@ -29,7 +29,7 @@ pub fn memory(receiver: &Receiver) -> u64 {
     HANDLER
         + to_u64(receiver.limits.sessions) * session
         + to_u64(receiver.limits.template_bytes())
-        + outputs * queue
+        + outputs * (queue + to_u64(MAX_UNREAD_BYTES))
         + waiting
 }
 

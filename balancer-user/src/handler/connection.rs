@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::{
     io::Interest,
     net::{TcpStream, UdpSocket, lookup_host},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{health::Health, relay::Relay, shared::Shared};
@@ -27,6 +27,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a collector may take to close its side of a connection that we have ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is looked whether a connection that is to end has all its messages acknowledged.
+const ACKNOWLEDGE_POLL: Duration = Duration::from_millis(10);
 /// The first pause between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that lasted so long was a good one: the next attempt is made at once.
@@ -61,10 +63,13 @@ pub async fn maintain(shared: Rc<Shared>, relay: Rc<RefCell<Relay>>, id: OutletI
             }
             Err(error) => (error, false),
         };
+        // A reset that a write has met looks to a later read like an end in order.
+        let met = relay.borrow_mut().outlet(id).and_then(|outlet| outlet.broken.take());
+        let error = met.unwrap_or(error);
         if connector.destination.protocol == Protocol::Udp {
             connector.health.note(&error);
         }
-        relay.borrow_mut().disconnected(id, &error.to_string());
+        relay.borrow_mut().disconnected(id, &error);
         let longest = Duration::from_secs(shared.receiver().reconnect_seconds.into());
         let pause = match connector.destination.protocol {
             Protocol::Udp => UDP_PAUSE,
@@ -148,7 +153,7 @@ impl Connector {
         };
         // Batches are made here; waiting in the kernel for more would only add latency.
         stream.set_nodelay(true)?;
-        socket::keep_alive(&stream)?;
+        socket::watch_collector(&stream)?;
         Ok(Open::Tcp(Rc::new(stream)))
     }
 
@@ -235,12 +240,12 @@ impl Open {
         let wake = relay.borrow_mut().outlet(id).map(|outlet| Rc::clone(&outlet.wake));
         let Some(wake) = wake else { return Ok(()) };
         loop {
-            let waiting = match relay.borrow_mut().outlet(id) {
+            let (waiting, closing) = match relay.borrow_mut().outlet(id) {
                 Some(outlet) => {
                     if let Some(error) = outlet.broken.take() {
                         return Err(error);
                     }
-                    !outlet.queue().is_empty()
+                    (!outlet.queue().is_written(), outlet.closing.is_some())
                 }
                 None => return Ok(()),
             };
@@ -255,6 +260,8 @@ impl Open {
                     relay.borrow_mut().flush_one(id);
                 }
                 () = wake.notified() => {}
+                // Nothing wakes us when the last message has been acknowledged.
+                () = sleep(ACKNOWLEDGE_POLL), if closing => {}
             }
         }
     }
@@ -282,7 +289,10 @@ impl Open {
         let mut bytes = [0; 2048];
         let result = match self {
             Open::Tcp(stream) => match stream.try_read(&mut bytes) {
-                Ok(0) => Err(io::Error::other("the collector closed the connection")),
+                Ok(0) => {
+                    let closed = "the collector closed the connection";
+                    Err(io::Error::new(io::ErrorKind::UnexpectedEof, closed))
+                }
                 result => result,
             },
             Open::Udp(socket, _) => receive_or_fail(socket, &mut bytes),

@@ -5,6 +5,7 @@
 
 mod backlog;
 pub mod bounds;
+mod chunks;
 mod connection;
 pub mod health;
 mod recording;
@@ -12,6 +13,7 @@ mod relay;
 mod shared;
 mod thread;
 
+pub use chunks::CHUNK;
 pub use relay::{Hold, Relay};
 pub use shared::{Scratch, Shared};
 #[cfg(test)]

@@ -9,12 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use bytes::BytesMut;
 use common::reason::Reason;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
+    chunks::Chunks,
     health::Health,
     relay::{Pending, Relay},
 };
@@ -77,8 +77,8 @@ struct LeftSession {
 /// Buffers that every batch uses anew.
 #[derive(Default)]
 pub struct Scratch {
-    /// What is read from TCP connections. Empty between batches.
-    pub chunk: BytesMut,
+    /// What is read from TCP connections.
+    pub chunks: Chunks,
     /// Room that is named when bytes are given up, and never written.
     pub discard: Vec<u8>,
     /// Output of the router for one message.

@@ -35,6 +35,8 @@ use crate::{
 const COMMANDS: usize = 16;
 /// How often the journal is brought up to date with numbers. Templates do not wait for that.
 pub const JOURNAL: Duration = Duration::from_millis(50);
+/// How often it is looked after what was sent and not acknowledged.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often an ending handler looks whether all is sent.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
@@ -189,6 +191,7 @@ async fn serve(
     recording::follow(&shared, &receiver).context("can't start the threads that record")?;
     let input = listen(&shared, protocol, socket, heirs, estate.exporters)?;
     tokio::task::spawn_local(keep_journal(Rc::clone(&shared)));
+    tokio::task::spawn_local(look_after_outlets(Rc::clone(&shared)));
     let (drain, leaving, deaf) = loop {
         match inbox.recv().await {
             Some(Command::NetworkChanged) => {
@@ -259,6 +262,16 @@ fn listen(
             tokio::task::spawn_local(input::udp::serve(Rc::clone(shared), socket, heirs))
         }
     })
+}
+
+/// Lets go of what has been acknowledged since the last messages were sent.
+async fn look_after_outlets(shared: Rc<Shared>) {
+    loop {
+        sleep(LOOK).await;
+        for relay in shared.relays() {
+            relay.borrow_mut().look_after_outlets();
+        }
+    }
 }
 
 fn suspend(shared: &Rc<Shared>) {

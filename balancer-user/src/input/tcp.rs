@@ -20,7 +20,7 @@ use tokio::{
 };
 
 #[cfg(test)]
-pub use exporter::{CHUNK, SENDING};
+pub use exporter::SENDING;
 use exporter::{End, Exporter};
 
 use crate::{

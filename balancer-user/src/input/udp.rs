@@ -267,7 +267,7 @@ impl Input {
         drop(planned);
         for (relay, _) in self.touched.drain(..) {
             let mut relay = relay.borrow_mut();
-            relay.flush(&mut scratch.sender, usize::MAX);
+            relay.flush(&mut scratch.sender, None);
             relay.hand_over();
         }
     }

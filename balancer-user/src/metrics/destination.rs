@@ -69,6 +69,21 @@ pub const METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "ipfix_balancer_destination_resent_total",
+        kind: Kind::Counter,
+        labels: &["receiver", "destination", "protocol"],
+        meaning: "Messages taken back from connections that broke before they were known to have arrived.",
+        read: |status, put| each(status, |labels, d| put(&labels, number(d.resent))),
+        alert: Alert {
+            name: "IpfixBalancerDestinationBreaks",
+            when: "increase(ipfix_balancer_destination_resent_total[15m]) > 0",
+            lasting: "1h",
+            severity: Severity::Warning,
+            advice: "Connections to {{ $labels.destination }} of {{ $labels.receiver }} on {{ $labels.instance }} break \
+                     again and again: nothing is lost by it, but some messages arrive twice.",
+        },
+    },
+    Metric {
         name: "ipfix_balancer_destination_queued_bytes",
         kind: Kind::Gauge,
         labels: &["receiver", "destination", "protocol"],

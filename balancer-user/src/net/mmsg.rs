@@ -1,8 +1,9 @@
-//! Many datagrams a system call: `recvmmsg` with GRO, `sendmmsg` with GSO; and the path MTU.
+//! Many datagrams a system call: `recvmmsg` with GRO, `sendmmsg` with GSO; and what the kernel tells
+//! of a socket: the path MTU, what a TCP connection has acknowledged.
 //!
 //! The one file of the data path with unsafe code. No library serves here: nix never restores the
 //! capacity of address and control buffers that it reuses, quinn-udp has no `sendmmsg` and changes
-//! the fragmentation policy, rustix has no `recvmmsg`.
+//! the fragmentation policy, rustix has no `recvmmsg`; none has SIOCOUTQ or TCP_INFO.
 
 use std::{
     io,
@@ -351,6 +352,38 @@ pub fn ipv6_mtu(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
         )
     };
     if result == 0 { Ok(mtu) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Bytes written to a TCP connection that the other end has not acknowledged, those that have not
+/// been sent among them (SIOCOUTQ, which is TIOCOUTQ). Of a connection that is over: as it ended.
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one `int`, and `bytes` lives until the call returns.
+    let result =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, ptr::from_mut(&mut bytes)) };
+    if result == 0 {
+        Ok(usize::try_from(bytes).unwrap_or(0))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The kernel's knowledge of a TCP connection. Fields that an older kernel does not have are 0.
+pub fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
+    // SAFETY: tcp_info is plain integers, for which all zeros is a value.
+    let mut info: libc::tcp_info = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut len = socklen(mem::size_of_val(&info));
+    // SAFETY: `info` and `len` live until the call returns, and `len` says how long `info` is.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            ptr::from_mut(&mut info).cast(),
+            &mut len,
+        )
+    };
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
 fn zeroed_address() -> libc::sockaddr_storage {

@@ -12,7 +12,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 
-use super::mmsg::ipv6_mtu;
+use super::mmsg::{ipv6_mtu, tcp_info, unacknowledged};
 use crate::config::Protocol;
 
 /// Bytes of kernel buffer asked for on every UDP input and output. At 1 Gbit/s this rides out
@@ -24,6 +24,12 @@ pub const UDP_BUFFER: usize = 16 << 20;
 pub const TCP_BUFFER: usize = 1 << 20;
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+/// How long a collector may leave what it was sent unacknowledged (TCP_USER_TIMEOUT).
+pub const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so much silence a collector is asked whether it is still there ...
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+/// ... and again, until it answers or [`COLLECTOR_TIMEOUT`] is over.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const UDP_HEADER: usize = 8;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
@@ -120,6 +126,45 @@ pub fn keep_alive(stream: &impl AsFd) -> io::Result<()> {
         .with_interval(Duration::from_secs(10))
         .with_retries(6);
     SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
+/// Notices within [`COLLECTOR_TIMEOUT`] that what was sent to a collector is not acknowledged any
+/// more, and soon after that that it is gone while there is nothing to send.
+pub fn watch_collector(stream: &impl AsFd) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    // With a user time-out the kernel goes by that, and not by the number of probes.
+    SockRef::from(stream).set_tcp_keepalive(&probes)?;
+    limit_silence(stream, true)
+}
+
+/// Whether a connection is given up after [`COLLECTOR_TIMEOUT`] without an acknowledgement. The
+/// kernel counts a window that stays shut as well, as if nobody had answered: a collector that
+/// takes nothing at present is to be spared.
+pub fn limit_silence(stream: &impl AsFd, limit: bool) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_user_timeout(limit.then_some(COLLECTOR_TIMEOUT))
+}
+
+/// How far a TCP connection has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpProgress {
+    /// Bytes written that the other end's TCP has not acknowledged.
+    pub unacknowledged: usize,
+    /// Bytes that the other end has room for; 0 also on kernels before 5.4, which do not tell.
+    pub window: usize,
+    /// Whether something is to be sent, and nothing under way: the window does not let it.
+    pub is_shut: bool,
+}
+
+/// Asks how far a TCP connection has got; of one that is over, how far it had.
+pub fn tcp_progress(stream: &impl AsFd) -> io::Result<TcpProgress> {
+    // First: the window may then be newer than the acknowledgement, never older.
+    let unacknowledged = unacknowledged(stream.as_fd())?;
+    let info = tcp_info(stream.as_fd())?;
+    Ok(TcpProgress {
+        unacknowledged,
+        window: usize::try_from(info.tcpi_snd_wnd).unwrap_or(usize::MAX),
+        is_shut: unacknowledged > 0 && info.tcpi_unacked == 0,
+    })
 }
 
 /// Opens a UDP socket to `destination`, from `source` if that is free, else from a source port of its

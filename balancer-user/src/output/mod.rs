@@ -2,6 +2,9 @@
 
 mod outlet;
 mod queue;
+mod unread;
 
-pub use outlet::{Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, Outlet, OutletId};
+pub use outlet::{
+    Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, MAX_UNREAD_BYTES, Outlet, OutletId,
+};
 pub use queue::{Entry, Queue};

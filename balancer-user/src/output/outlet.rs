@@ -6,6 +6,7 @@ use std::{
     os::fd::AsFd,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use common::reason::Reason;
@@ -16,10 +17,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::queue::{Entry, Left, Queue};
+use super::{
+    queue::{Entry, Left, Queue},
+    unread::Unread,
+};
 use crate::{
     config::Destination,
-    net::mmsg,
+    net::{mmsg, socket},
     stats::{Counter, DestinationStats},
 };
 
@@ -31,6 +35,14 @@ pub const MAX_DESTINATION_BYTES: usize = 256 << 20;
 /// Buffers of one vectored write. More make no call cheaper: 256 messages of 1400 bytes exceed
 /// what a socket takes at once.
 const WRITE_BUFFERS: usize = 256;
+
+/// Bytes written to a TCP connection after which it is asked what has been acknowledged: seldom
+/// enough to cost nothing, and often enough to keep few receive buffers.
+const ASK_BYTES: usize = 256 << 10;
+/// Bytes that may be kept for one destination because the collector has perhaps not read them.
+pub const MAX_UNREAD_BYTES: usize = 64 << 20;
+/// After so long without a message, what was acknowledged is taken to have been read.
+const READ_BY_NOW: Duration = Duration::from_secs(60);
 
 /// Tells outlets of one session apart, also after a reload has reordered them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,8 +106,13 @@ pub struct Outlet {
     stats: Arc<DestinationStats>,
     link: Link,
     queue: Queue,
-    /// What the gauge of queued bytes counts for this queue.
-    gauged: u64,
+    unread: Unread,
+    /// Bytes written since it was last asked what has been acknowledged.
+    unasked: usize,
+    /// Whether its window is shut, and the connection is not to be given up for that.
+    spared: bool,
+    /// What the gauges of queued, unacknowledged and unread bytes count for this queue.
+    gauged: [u64; 3],
     gso: bool,
 }
 
@@ -118,7 +135,10 @@ impl Outlet {
             stats,
             link: Link::Connecting,
             queue: Queue::default(),
-            gauged: 0,
+            unread: Unread::default(),
+            unasked: 0,
+            spared: false,
+            gauged: [0; 3],
             gso: true,
         }
     }
@@ -126,6 +146,19 @@ impl Outlet {
     /// The transport session's state.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// A transport session has begun.
+    pub fn connected(&mut self, link: Link) {
+        self.fresh = false;
+        self.broken = None;
+        self.progress = Instant::now();
+        self.ends = link.ends();
+        if let Link::Tcp(stream) = &link {
+            // The window before anything was sent is the first measure of the buffer behind it.
+            self.ask(stream);
+        }
+        self.set_link(link);
     }
 
     /// Changes the state.
@@ -157,7 +190,8 @@ impl Outlet {
     /// Whether no more should be put into the queue.
     pub fn is_full(&self) -> bool {
         self.queue.bytes() >= MAX_QUEUE_BYTES
-            || self.stats.queued_bytes.get() >= to_u64(MAX_DESTINATION_BYTES)
+            || self.stats.queued_bytes.get() + self.stats.unacknowledged_bytes.get()
+                >= to_u64(MAX_DESTINATION_BYTES)
     }
 
     /// Puts an entry into the queue. A UDP socket sends a datagram for each entry.
@@ -167,7 +201,7 @@ impl Outlet {
 
     /// Sends what waits, as far as the socket takes it. The queue's gauge is brought up to date.
     pub fn flush(&mut self, sender: &mut mmsg::Sender) {
-        if self.queue.is_empty() || self.broken.is_some() {
+        if self.queue.is_written() || self.broken.is_some() {
             return self.gauge_queue();
         }
         let sent = match self.link.clone() {
@@ -188,7 +222,7 @@ impl Outlet {
     }
 
     fn write(&mut self, stream: &TcpStream) -> io::Result<()> {
-        while !self.queue.is_empty() {
+        while !self.queue.is_written() {
             let mut buffers = [IoSlice::new(&[]); WRITE_BUFFERS];
             let mut count = 0;
             for (buffer, piece) in buffers.iter_mut().zip(self.queue.pieces()) {
@@ -198,12 +232,82 @@ impl Outlet {
             let written = stream.try_write_vectored(buffers.get(..count).unwrap_or_default())?;
             let left = self.queue.advance_bytes(written);
             self.account(left);
+            self.unasked += written;
+            if self.unasked >= ASK_BYTES {
+                self.ask(stream);
+            }
         }
         Ok(())
     }
 
+    /// Asks what has been acknowledged, and lets go of it as far as it has been read.
+    fn ask(&mut self, stream: &TcpStream) {
+        self.unasked = 0;
+        // Without an answer nothing is known to have arrived.
+        let Ok(progress) = socket::tcp_progress(stream) else { return };
+        let acknowledged = self.queue.unacknowledged().saturating_sub(progress.unacknowledged);
+        let mut unread = self.unread.acknowledged(acknowledged, progress.window);
+        let crowded = self.stats.unread_bytes.get() >= to_u64(MAX_UNREAD_BYTES);
+        let silent = self.progress.elapsed() >= READ_BY_NOW && !self.unread.is_behind();
+        if crowded || silent {
+            unread = 0;
+        }
+        self.queue.acknowledge(progress.unacknowledged, unread);
+        if self.spared != progress.is_shut {
+            self.spared = progress.is_shut;
+            // A connection that is over is given up anyway.
+            let _ = socket::limit_silence(stream, !progress.is_shut);
+        }
+    }
+
+    /// Sees to what was sent and not acknowledged or read, once in a while.
+    pub fn look_after(&mut self) {
+        let Link::Tcp(stream) = self.link.clone() else { return };
+        let is_silent = self.progress.elapsed() >= READ_BY_NOW;
+        if self.unasked > 0 || self.queue.outstanding() > 0 || (is_silent && !self.queue.is_empty())
+        {
+            self.ask(&stream);
+        }
+        self.queue.copy();
+        self.gauge_queue();
+    }
+
+    /// Whether everything has arrived, as far as TCP can tell, or has left over UDP.
+    pub fn is_delivered(&mut self) -> bool {
+        if let Link::Tcp(stream) = self.link.clone()
+            && self.queue.outstanding() > 0
+        {
+            self.ask(&stream);
+            self.gauge_queue();
+        }
+        self.queue.outstanding() == 0
+    }
+
+    /// The transport session is over, or could not be made: what may not have arrived waits again.
+    /// A collector that has closed the connection has read all that it acknowledged.
+    pub fn disconnected(&mut self, error: &io::Error) {
+        let mut unread = 0;
+        if let Link::Tcp(stream) = self.link.clone() {
+            self.ask(&stream);
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                unread = self.queue.bytes();
+            }
+        }
+        self.take_back(unread);
+        self.set_link(Link::Down);
+        self.stats.set_last_error(error.to_string());
+        self.gauge_queue();
+    }
+
+    fn take_back(&mut self, unread: usize) {
+        let broken = self.queue.restart(unread);
+        self.stats.messages.add(broken.arrived);
+        self.stats.resent.add(broken.again);
+        (self.unread, self.unasked, self.spared) = (Unread::default(), 0, false);
+    }
+
     fn send(&mut self, socket: &UdpSocket, sender: &mut mmsg::Sender) -> io::Result<()> {
-        while !self.queue.is_empty() {
+        while !self.queue.is_written() {
             let gso_limit = self.gso.then_some(self.datagram_limit);
             let sent = socket.try_io(Interest::WRITABLE, || {
                 sender.send(socket.as_fd(), self.queue.pieces(), gso_limit)
@@ -240,11 +344,17 @@ impl Outlet {
     }
 
     fn gauge_queue(&mut self) {
-        self.lags &= !self.queue.is_empty();
-        let now = to_u64(self.queue.bytes());
+        self.lags &= !self.queue.is_written();
+        let queue = &self.queue;
+        let sent = queue.unacknowledged();
+        let now = [queue.outstanding() - sent, sent, queue.bytes() - queue.outstanding()];
+        let now = now.map(to_u64);
         let before = std::mem::replace(&mut self.gauged, now);
-        self.stats.queued_bytes.add(now.saturating_sub(before));
-        self.stats.queued_bytes.subtract(before.saturating_sub(now));
+        let stats = &self.stats;
+        let gauges = [&stats.queued_bytes, &stats.unacknowledged_bytes, &stats.unread_bytes];
+        for ((gauge, before), now) in gauges.into_iter().zip(before).zip(now) {
+            gauge.change(before, now);
+        }
     }
 
     fn gauge(&self, link: &Link) -> Option<&Counter> {
@@ -260,6 +370,7 @@ impl Outlet {
 impl Drop for Outlet {
     fn drop(&mut self) {
         self.set_link(Link::Ended);
+        self.take_back(0);
         self.stats.drops.add(Reason::Undelivered, self.queue.messages());
         self.queue.clear();
         self.gauge_queue();

@@ -50,6 +50,12 @@ pub enum Reading {
     Normal,
     /// Accepts, and never reads. Its receive buffer is as small as the system allows.
     Never,
+    /// Reads at least so many octets of each connection as fast as it can, and then no more. Its
+    /// receive buffer is as large as the system lets it become.
+    Stalling {
+        /// Octets.
+        after: usize,
+    },
     /// At most `octets` (TCP) or one datagram (UDP), then nothing for `pause`.
     Slow {
         /// Octets a read.
@@ -141,6 +147,12 @@ impl Collector {
         };
         self.running = Some(Running { stop, thread });
         Ok(())
+    }
+
+    /// [`Collector::resume`], and from now on behaves as told.
+    pub fn resume_with(&mut self, manners: Manners) -> Result<()> {
+        self.manners = manners;
+        self.resume()
     }
 
     /// Messages received so far, over all sessions.

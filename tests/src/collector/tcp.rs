@@ -32,7 +32,7 @@ pub(super) fn listen(
 fn bind(address: SocketAddr, manners: Manners) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    if manners.reading != Reading::Normal {
+    if matches!(manners.reading, Reading::Never | Reading::Slow { .. }) {
         socket.set_recv_buffer_size(SMALL_BUFFER)?;
     }
     // On Linux the time-out holds for accept() too.
@@ -71,8 +71,12 @@ impl Connection<'_> {
     fn serve(mut self) {
         match self.manners.reading {
             Reading::Never => self.hold(),
-            Reading::Normal => self.read(READ, None),
-            Reading::Slow { octets, pause } => self.read(octets, Some(pause)),
+            Reading::Normal => self.read(READ, None, usize::MAX),
+            Reading::Stalling { after } => {
+                self.read(READ, None, after);
+                self.hold();
+            }
+            Reading::Slow { octets, pause } => self.read(octets, Some(pause), usize::MAX),
         }
     }
 
@@ -82,16 +86,17 @@ impl Connection<'_> {
         }
     }
 
-    fn read(&mut self, octets: usize, pause: Option<std::time::Duration>) {
+    fn read(&mut self, octets: usize, pause: Option<std::time::Duration>, mut left: usize) {
         let mut buffer = vec![0; octets.max(1)];
         let mut pending = Vec::new();
         if self.stream.set_read_timeout(Some(TICK)).is_err() {
             return;
         }
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) && left > 0 {
             match self.stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
+                    left = left.saturating_sub(count);
                     pending.extend_from_slice(buffer.get(..count).unwrap_or_default());
                     self.store.take(self.key, &mut pending, self.manners.counts_only);
                     self.answer();

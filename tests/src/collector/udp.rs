@@ -47,7 +47,7 @@ impl Receiver {
         while !stop.load(Ordering::Relaxed) {
             match self.manners.reading {
                 Reading::Never => std::thread::sleep(TICK),
-                Reading::Normal => self.receive(&mut buffer),
+                Reading::Normal | Reading::Stalling { .. } => self.receive(&mut buffer),
                 Reading::Slow { pause, .. } => {
                     self.receive(&mut buffer);
                     std::thread::sleep(pause);

@@ -123,9 +123,14 @@ impl DestinationStatus {
         number(&self.0, "kernel_messages")
     }
 
-    /// Octets that wait in memory.
+    /// Octets that wait in memory to be sent.
     pub fn queued(&self) -> u64 {
         number(&self.0, "queued_bytes")
+    }
+
+    /// Messages taken back from connections that broke.
+    pub fn resent(&self) -> u64 {
+        number(&self.0, "resent")
     }
 
     /// What was dropped for `reason`.

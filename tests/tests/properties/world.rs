@@ -423,6 +423,7 @@ fn entry(delivery: &Delivery, whole: &Bytes) -> Entry {
         messages: 1,
         domain: delivery.domain,
         control: delivery.control,
+        preamble: false,
         before: delivery.before.clone(),
         borrowed: false,
     }

@@ -79,7 +79,7 @@ impl Relay {
     /// Whether messages wait that a socket may take by now: then its task should get a turn before
     /// more is read.
     pub fn has_waiting(&self) -> bool {
-        !self.backlog.is_empty() || self.outlets.iter().any(|outlet| !outlet.queue().is_empty())
+        !self.backlog.is_empty() || self.outlets.iter().any(|outlet| !outlet.queue().is_written())
     }
 
     /// Whether a destination is about to take what the last read has brought. Only one that keeps up is
@@ -157,7 +157,7 @@ impl Relay {
                 self.plan(delivery, &message, &range, &mut pending);
             }
             self.dispatch(&message.freeze(), pending.into_iter());
-            self.flush(&mut scratch.sender, 0);
+            self.flush(&mut scratch.sender, Some(0));
         }
         if self.backlog.is_empty() {
             self.note_release();
@@ -171,5 +171,5 @@ impl Relay {
 }
 
 fn is_sending(outlet: &Outlet) -> bool {
-    outlet.link().is_up() && !outlet.lags && !outlet.queue().is_empty()
+    outlet.link().is_up() && !outlet.lags && !outlet.queue().is_written()
 }

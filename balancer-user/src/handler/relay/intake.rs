@@ -159,6 +159,7 @@ impl Relay {
                     messages: planned.messages,
                     domain: planned.domain,
                     control: planned.control,
+                    preamble: false,
                     before: planned.before.clone(),
                     borrowed,
                 };
@@ -197,7 +198,8 @@ impl Relay {
     }
 
     /// Sends what the queues hold, as far as the sockets take it, and hands over what is recorded.
-    pub fn flush(&mut self, sender: &mut mmsg::Sender, buffer: usize) {
+    /// Of a receive buffer of `Some` bytes parts may be kept, of another one nothing.
+    pub fn flush(&mut self, sender: &mut mmsg::Sender, buffer: Option<usize>) {
         if let Some(file) = &mut self.file {
             file.flush();
         }

@@ -1,6 +1,7 @@
 //! Connections that come and go.
 
 use std::{
+    io,
     rc::Rc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -32,27 +33,31 @@ impl Relay {
             self.own();
         }
         let Some(outlet) = self.outlet(id) else { return };
-        let first = std::mem::replace(&mut outlet.fresh, false);
+        let first = outlet.fresh;
         outlet.datagram_limit = datagram_limit;
-        outlet.broken = None;
-        outlet.progress = Instant::now();
         let is_udp = matches!(link, Link::Udp(_));
-        outlet.ends = link.ends();
+        outlet.connected(link);
         // Of another port it is another transport session than before the restart.
         let moved =
             outlet.source.take().is_some_and(|old| outlet.ends.is_none_or(|(l, _)| l != old));
-        outlet.set_link(link);
         if let Some(left_out) = outlet.stats().log_up.pass() {
             info!(%receiver, destination = %outlet.destination, exporter = %peer, left_out, "destination is up");
         }
-        if let Some(target) = place {
-            if is_udp {
-                self.router.set_limit(target, datagram_limit);
-            }
-            if !first && let Some(outlet) = self.outlets.get_mut(target) {
-                outlet.queue_mut().resume(&mut self.router, target);
-            } else if moved {
+        if let Some(target) = place
+            && is_udp
+        {
+            self.router.set_limit(target, datagram_limit);
+        }
+        // A destination that the configuration has no more has no number any more.
+        let target = place.unwrap_or(usize::MAX);
+        if first {
+            if moved {
                 self.router.reconnected(target, &[]);
+            }
+        } else {
+            let mut outlets = self.outlets.iter_mut().chain(&mut self.leaving);
+            if let Some(outlet) = outlets.find(|outlet| outlet.id == id) {
+                outlet.queue_mut().resume(&mut self.router, target);
             }
         }
         self.flush_one(id);
@@ -89,13 +94,11 @@ impl Relay {
     }
 
     /// The transport session is over, or could not be made.
-    pub fn disconnected(&mut self, id: OutletId, error: &str) {
+    pub fn disconnected(&mut self, id: OutletId, error: &io::Error) {
         let (receiver, peer) = (self.shared.receiver.borrow().id, self.peer);
         self.own();
         let Some(outlet) = self.outlet(id) else { return };
-        outlet.set_link(Link::Down);
-        outlet.queue_mut().restart();
-        outlet.stats().set_last_error(error.to_owned());
+        outlet.disconnected(error);
         if let Some(left_out) = outlet.stats().log_down.pass() {
             warn!(
                 %receiver, destination = %outlet.destination, exporter = %peer, left_out,
@@ -119,13 +122,21 @@ impl Relay {
         self.space.notify_one();
     }
 
+    /// Sees to what was sent and not acknowledged, once in a while.
+    pub fn look_after_outlets(&mut self) {
+        for outlet in self.outlets.iter_mut().chain(&mut self.leaving) {
+            outlet.look_after();
+        }
+        self.space.notify_one();
+    }
+
     /// Whether the outlet has nothing left to do.
     pub fn is_finished(&mut self, id: OutletId) -> bool {
         let leaving = self.leaving.iter().any(|outlet| outlet.id == id);
         let waiting = !leaving && !self.backlog.is_empty();
         let Some(outlet) = self.outlet(id) else { return true };
         let Some(deadline) = outlet.closing else { return false };
-        (outlet.queue().is_empty() && !waiting) || Instant::now() >= deadline
+        (!waiting && outlet.is_delivered()) || Instant::now() >= deadline
     }
 
     /// Takes the outlet away; with the last one the ended session is gone.

@@ -15,12 +15,10 @@ use super::{
     taking::{self, Rest},
 };
 use crate::{
-    handler::{Hold, Relay, Scratch, Shared},
+    handler::{CHUNK, Hold, Relay, Scratch, Shared},
     succession::Leaving,
 };
 
-/// Bytes that one read may bring.
-pub const CHUNK: usize = 256 << 10;
 /// A read is worth its while from this much room on; below, the buffer is replaced.
 const MIN_READ: usize = 64 << 10;
 /// How long a destination that keeps up may take for what one read has brought. An exporter waits so
@@ -174,11 +172,10 @@ impl Exporter {
         let shared = Rc::clone(&self.shared);
         let mut scratch = shared.scratch.borrow_mut();
         let scratch = &mut *scratch;
-        if !scratch.chunk.try_reclaim(CHUNK) && scratch.chunk.capacity() < MIN_READ {
-            scratch.chunk.reserve(CHUNK);
-        }
-        let room = scratch.chunk.capacity();
-        let came = match taking::see(&self.stream, &mut scratch.chunk) {
+        scratch.chunks.prepare(MIN_READ);
+        let chunk = scratch.chunks.current();
+        let room = chunk.capacity();
+        let came = match taking::see(&self.stream, chunk) {
             Ok(0) => return Ok(Read::End),
             Ok(came) => came,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Nothing),
@@ -204,7 +201,7 @@ impl Exporter {
     /// Cuts the chunk into messages and routes them; how many bytes of it these are, and what of the
     /// next message has come.
     fn pass_on(&mut self, scratch: &mut Scratch) -> (usize, Rest, Result<(), Refused>) {
-        let mut chunk = scratch.chunk.split();
+        let mut chunk = scratch.chunks.current().split();
         let mut relay = self.relay.borrow_mut();
         let now = Instant::now();
         relay.last_seen = now;
@@ -236,7 +233,7 @@ impl Exporter {
         let rest = Rest::of(chunk.get(end..).unwrap_or_default());
         chunk.truncate(end);
         relay.dispatch(&chunk.freeze(), scratch.pending.drain(..));
-        relay.flush(&mut scratch.sender, CHUNK);
+        relay.flush(&mut scratch.sender, Some(CHUNK));
         (end, rest, result)
     }
 

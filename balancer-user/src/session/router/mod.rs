@@ -278,6 +278,23 @@ impl Router {
         (messages, records)
     }
 
+    /// RoundRobin: the number of the next record of a domain for `target`.
+    pub fn next_number(&self, domain: u32, target: usize) -> Option<u32> {
+        if self.shape.mode != Mode::RoundRobin {
+            return None;
+        }
+        let domain = self.index.get(&domain).and_then(|place| self.domains.get(*place))?;
+        domain.outgoing.get(target).copied()
+    }
+
+    /// RoundRobin: `records` of a domain that `target` was to be sent are taken out of its queue.
+    pub fn take_back(&mut self, domain: u32, target: usize, records: u32) {
+        let domain = self.index.get(&domain).and_then(|place| self.domains.get_mut(*place));
+        if let Some(number) = domain.and_then(|domain| domain.outgoing.get_mut(target)) {
+            *number = number.wrapping_sub(records);
+        }
+    }
+
     /// Changes the destinations: `kept[new]` is the old number of the new list's entry, `None` for
     /// one that was not there.
     pub fn reconfigure(&mut self, shape: Shape, kept: &[Option<usize>]) {

@@ -14,7 +14,10 @@ fn status(messages: u64, cpu_milliseconds: u64) -> Status {
         messages: messages / 2,
         kernel_messages: 0,
         bytes: messages * 500,
+        resent: 0,
         queued_bytes,
+        unacknowledged_bytes: 0,
+        unread_bytes: 0,
         dropped: [("queue_full".to_owned(), messages / 10)].into(),
         last_error: (state == "down").then(|| "Connection refused".to_owned()),
     };
