@@ -172,6 +172,11 @@ impl Outlet {
         self.link = link;
     }
 
+    /// Where its UDP socket is, or is to be, bound.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.ends.map(|(local, _)| local).or(self.source)
+    }
+
     /// The counters.
     pub fn stats(&self) -> &DestinationStats {
         &self.stats

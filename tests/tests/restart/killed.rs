@@ -3,6 +3,8 @@
 use anyhow::Result;
 use ipfix_balancer_tests::collector::Protocol::{self, Tcp, Udp};
 use ipfix_balancer_tests::daemon::Mode;
+use ipfix_balancer_tests::exporter::Flows;
+use ipfix_balancer_tests::poll;
 
 use super::scene::Scene;
 
@@ -56,4 +58,28 @@ fn the_templates_of_udp_exporters_outlive_a_killed_daemon() {
     templates_are_known(Mode::All, Tcp).unwrap();
     templates_are_known(Mode::RoundRobin, Tcp).unwrap();
     templates_are_known(Mode::RoundRobin, Udp).unwrap();
+}
+
+/// The daemon in between does nothing at all.
+fn goes_on_after_two(mode: Mode) -> Result<()> {
+    let mut scene = Scene::new(mode, Tcp, Udp)?;
+    let (mut exporter, mut flows) = (scene.exporter()?, Flows::new(1));
+    let mut sent = vec![flows.templates(), flows.data(1)];
+    exporter.send_all(&sent)?;
+    poll::wait("the first flow arrives", || scene.arrived() > scene.collectors.len())?;
+    for _ in 0..2 {
+        scene.daemon.kill()?;
+        scene.daemon.restart()?;
+    }
+    let more: Vec<_> = (0..10).map(|_| flows.data(1)).collect();
+    exporter.send_all(&more)?;
+    sent.extend(more);
+    scene.nothing_is_missing(&sent)?;
+    scene.is_decodable()
+}
+
+#[test]
+fn a_daemon_that_is_killed_at_once_forgets_nothing() {
+    goes_on_after_two(Mode::All).unwrap();
+    goes_on_after_two(Mode::RoundRobin).unwrap();
 }

@@ -85,12 +85,15 @@ impl Relay {
     /// Whether a destination is about to take what the last read has brought. Only one that keeps up is
     /// waited for.
     pub fn is_sending(&self) -> bool {
-        self.outlets.iter().any(is_sending)
+        let waiting = !self.backlog.is_empty();
+        self.outlets.iter().any(|outlet| is_sending(outlet, waiting))
     }
 
     /// Waits no longer for those that have not taken it: until they have caught up.
     pub fn lag(&mut self) {
-        self.outlets.iter_mut().filter(|outlet| is_sending(outlet)).for_each(|o| o.lags = true);
+        let waiting = !self.backlog.is_empty();
+        let is_sending = |outlet: &&mut Outlet| is_sending(outlet, waiting);
+        self.outlets.iter_mut().filter(is_sending).for_each(|outlet| outlet.lags = true);
     }
 
     pub(super) fn is_settling(&self) -> bool {
@@ -170,6 +173,14 @@ impl Relay {
     }
 }
 
-fn is_sending(outlet: &Outlet) -> bool {
-    outlet.link().is_up() && !outlet.lags && !outlet.queue().is_written()
+/// `waiting`: there are messages that are for whichever destination takes them. Those are for one that is
+/// being connected for the first time, too: a daemon that goes on where another was killed must not take
+/// an exporter's messages before it can send them.
+fn is_sending(outlet: &Outlet, waiting: bool) -> bool {
+    let unsent = !outlet.queue().is_written();
+    !outlet.lags
+        && match outlet.link() {
+            Link::Connecting => unsent || waiting,
+            link => link.is_up() && unsent,
+        }
 }

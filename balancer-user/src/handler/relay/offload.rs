@@ -48,7 +48,7 @@ impl Relay {
             return;
         }
         let takers = self.takers();
-        let sources: Vec<_> = self.outlets.iter().map(|o| o.ends.map(|(local, _)| local)).collect();
+        let sources: Vec<_> = self.outlets.iter().map(Outlet::local).collect();
         if let Some(kernel) = &mut self.kernel {
             kernel.give(&self.router, takers, &sources);
         }

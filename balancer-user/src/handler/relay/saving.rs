@@ -12,6 +12,7 @@ use super::{Relay, shape};
 use crate::{
     config::{Mode, Protocol, Receiver},
     handler::Shared,
+    output::Outlet,
     succession::{Heir, Progress, SavedSession},
 };
 
@@ -28,15 +29,15 @@ impl Relay {
             targets.push(router.shape().file());
         }
         router.reconfigure(shape, &targets);
-        for (target, destination) in receiver.outputs().iter().enumerate() {
+        let source = |old: &Option<usize>| *session.progress.sources.get((*old)?)?;
+        let sources: Vec<_> = kept.iter().map(source).collect();
+        for (target, (destination, source)) in receiver.outputs().iter().zip(&sources).enumerate() {
             // Connections are new, and so are their transport sessions. A UDP socket at the same port
-            // goes on with the old one.
-            if destination.protocol == Protocol::Tcp {
+            // goes on with the old one, where that port was noted before the end.
+            if destination.protocol == Protocol::Tcp || source.is_none() {
                 router.reconnected(target, &[]);
             }
         }
-        let source = |old: &Option<usize>| *session.progress.sources.get((*old)?)?;
-        let sources: Vec<_> = kept.iter().map(source).collect();
         shared.log_session(session.peer, "goes on");
         let relay = Relay::begin(shared, session.peer, router, &sources);
         let mut this = relay.borrow_mut();
@@ -85,7 +86,7 @@ impl Relay {
         let last_seen = last_seen.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Progress {
             numbers: self.router.numbers(),
-            sources: self.outlets.iter().map(|o| o.ends.map(|(local, _)| local)).collect(),
+            sources: self.outlets.iter().map(Outlet::local).collect(),
             last_seen: last_seen.unwrap_or_default().as_secs(),
         }
     }
