@@ -7,9 +7,9 @@
 
 use crate::{handover::Handover, sequence::Sequence};
 
-/// Version of everything in this module. It stands in the pins' directory: a program of another
+/// Version of everything in this module, and of what programs tell each other. It stands in the pins' directory: a program of another
 /// version must not work on these maps.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 /// Receivers that the kernel path serves.
 pub const MAX_RECEIVERS: usize = 64;
 /// Destinations of a receiver that the kernel path serves.

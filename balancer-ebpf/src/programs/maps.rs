@@ -44,6 +44,8 @@ pub static DESTINATIONS: Array<Destination, DESTINATION_PLACES, SHARED> = Array:
 #[btf_map]
 pub static BROADCASTS: ArrayOfMaps<DevMap<MAX_DESTINATIONS>, MAX_RECEIVERS> = ArrayOfMaps::new();
 #[btf_map]
+pub static DEVICES: DevMap<MAX_INTERFACES> = DevMap::new();
+#[btf_map]
 pub static CPUS: CpuMap<MAX_CPUS> = CpuMap::new();
 #[btf_map]
 pub static COPIES: PerCpuArray<Copies, MAX_INTERFACES> = PerCpuArray::new();

@@ -7,7 +7,7 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use common::maps::{Destination, MAX_DESTINATIONS, Receiver};
+use common::maps::{Destination, MAX_DESTINATIONS, MAX_RECEIVERS, MAX_SESSIONS, Receiver};
 
 use super::{
     count,
@@ -26,14 +26,21 @@ struct Note {
     /// The message's number in its session.
     number: u32,
     session: u16,
-    receiver: u16,
+    /// [`SIGN`], where a finished packet has the first byte of our interface's address.
+    sign: u8,
+    receiver: u8,
     message_len: u16,
     /// 1: IPv6.
     ipv6: u16,
 }
 
+/// The bit that an address of a group has, and no interface's own (IEEE 802).
+const SIGN: u8 = 1;
+
 // SAFETY: integers without padding between them.
 unsafe impl Numbers for Note {}
+
+const _: () = assert!(MAX_RECEIVERS <= 1 << 8 && MAX_SESSIONS <= 1 << 16);
 
 /// Hands the packet to the devices of all destinations; [`finish`] does the rest.
 #[inline(always)]
@@ -52,7 +59,8 @@ fn annotate(ctx: &XdpContext, headers: &Headers, verdict: &Verdict) -> Option<()
     let note = Note {
         number: verdict.number,
         session: verdict.session as u16,
-        receiver: verdict.receiver as u16,
+        sign: SIGN,
+        receiver: verdict.receiver as u8,
         message_len: headers.message_len() as u16,
         ipv6: headers.at.ipv6.into(),
     };
@@ -60,10 +68,14 @@ fn annotate(ctx: &XdpContext, headers: &Headers, verdict: &Verdict) -> Option<()
 }
 
 /// Makes a copy of a packet ours: the n-th by this interface goes to the n-th destination behind it.
+/// What is no copy has been finished before.
 #[inline(always)]
 pub fn finish(ctx: &XdpContext) -> Option<u32> {
     let view = View::new(ctx.data(), ctx.data_end());
     let note: Note = view.read(0)?;
+    if note.sign & SIGN == 0 {
+        return Some(XDP_PASS);
+    }
     // SAFETY: the context is the program's own.
     let interface = unsafe { (*ctx.ctx).egress_ifindex };
     let copies = COPIES.get_ptr_mut(interface)?;

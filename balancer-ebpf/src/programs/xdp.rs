@@ -9,7 +9,7 @@ use aya_ebpf::{
 use common::maps::FROM_XDP;
 
 use super::{
-    maps::CPUS,
+    maps::{CPUS, DEVICES},
     packet::{ETHERNET_LEN, Headers, View},
     replicate::{finish, replicate},
     rewrite::rewrite_all,
@@ -28,7 +28,8 @@ pub fn ipfix_cpu(ctx: XdpContext) -> u32 {
     serve(&ctx, false)
 }
 
-/// Where a copy of a packet goes out, once for each destination behind the interface.
+/// Where a copy of a packet goes out, once for each destination behind the interface; and whatever else
+/// goes out there from XDP.
 #[xdp(map = "devmap")]
 pub fn ipfix_copy(ctx: XdpContext) -> u32 {
     finish(&ctx).unwrap_or(XDP_DROP)
@@ -55,8 +56,18 @@ fn serve(ctx: &XdpContext, can_move: bool) -> u32 {
 fn send(ctx: &XdpContext, view: &View, headers: &Headers, verdict: &Verdict) -> Option<u32> {
     rewrite_all(view, headers.at, verdict.way, Some(verdict.number))?;
     strip_tag(ctx, headers)?;
-    // SAFETY: the value of a map; the helper takes any number.
-    Some(unsafe { bpf_redirect((*verdict.way.destination).interface, 0) } as u32)
+    // SAFETY: the value of a map.
+    Some(redirect(unsafe { (*verdict.way.destination).interface }))
+}
+
+/// Hands a finished packet to an interface. Where copies go out as well that has their program: the
+/// kernel collects what a poll sends to an interface, and runs all of it through the program that came with
+/// the first packet, or through none.
+#[inline(always)]
+fn redirect(interface: u32) -> u32 {
+    // SAFETY: the helper takes any number.
+    let plainly = |_| unsafe { bpf_redirect(interface, 0) } as u32;
+    DEVICES.redirect(interface, 0).unwrap_or_else(plainly)
 }
 
 /// Takes away the VLAN tag that the packet came with: our Ethernet header stands before the IP

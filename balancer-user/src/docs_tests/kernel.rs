@@ -22,12 +22,13 @@ type Handover = handover::Handover<u32>;
 const DOCUMENT: &str = "bpf-maps.md";
 
 /// What key and value of each map are called.
-const KEYS_AND_VALUES: [(&str, &str, &str); 14] = [
+const KEYS_AND_VALUES: [(&str, &str, &str); 15] = [
     ("BROADCASTS", "receiver", "map"),
     ("COPIES", "interface", "`Copies`"),
     ("CPUS", "CPU", "queue and program"),
     ("DESTINATIONS", "place", "`Destination`"),
     ("DESTINATION_COUNTERS", "receiver × 16 + destination", "`DestinationCounters`"),
+    ("DEVICES", "interface", "interface and program"),
     ("DOMAINS", "place", "`Domain`"),
     ("EGRESS_DROPS", "interface", "`u64`"),
     ("EVICTIONS", "0", "`u32`"),

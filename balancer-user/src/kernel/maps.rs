@@ -10,12 +10,9 @@ use std::{
 
 use aya::{
     Ebpf, Pod,
-    maps::{
-        ArrayOfMaps, CpuMap, DevMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues,
-    },
+    maps::{CpuMap, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
-use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_DEVMAP;
 use common::{
     maps::{
         DESTINATION_PLACES, Destination, DestinationCounters, Domain, Flow, Listener,
@@ -30,12 +27,13 @@ use super::{
 };
 
 /// Names of the maps, which are their pins' as well.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "BROADCASTS",
     "COPIES",
     "CPUS",
     "DESTINATIONS",
     "DESTINATION_COUNTERS",
+    "DEVICES",
     "DOMAINS",
     "EGRESS_DROPS",
     "EVICTIONS",
@@ -88,7 +86,6 @@ pub struct ControlMaps {
     pub listeners: HashMap<MapData, ListenerKey, u32>,
     /// `CPUS`.
     pub cpus: CpuMap<MapData>,
-    broadcasts: ArrayOfMaps<MapData, DevMap<MapData>>,
     receiver_counters: PerCpuArray<MapData, ReceiverWords>,
     destination_counters: PerCpuArray<MapData, DestinationWords>,
 }
@@ -115,7 +112,6 @@ impl Maps {
         let control = ControlMaps {
             listeners: take(ebpf, "LISTENERS")?,
             cpus: take(ebpf, "CPUS")?,
-            broadcasts: take(ebpf, "BROADCASTS")?,
             receiver_counters: take(ebpf, "RECEIVER_COUNTERS")?,
             destination_counters: take(ebpf, "DESTINATION_COUNTERS")?,
         };
@@ -144,28 +140,6 @@ impl Index {
 }
 
 impl ControlMaps {
-    /// Lets copies for a receiver go out by these interfaces, one entry for each destination.
-    pub fn set_broadcast(
-        &mut self,
-        receiver: u32,
-        interfaces: &[u32],
-        copier: &aya::programs::ProgramFd,
-    ) -> Result<(), LoadError> {
-        // The kernel looks at every entry for each packet, empty ones included.
-        let entries = u32::try_from(interfaces.len().max(1)).unwrap_or(1);
-        // Key: four bytes; value: an interface and a program, four bytes each.
-        let shape = aya_obj::Map::new_from_params(BPF_MAP_TYPE_DEVMAP as u32, 4, 8, entries, 0);
-        let data =
-            MapData::create(shape, "BROADCAST", None).map_err(LoadError::map("BROADCAST"))?;
-        let devices: Result<DevMap<MapData>, MapError> = Map::DevMap(data).try_into();
-        let mut devices = devices.map_err(LoadError::map("BROADCAST"))?;
-        for (place, interface) in (0..).zip(interfaces) {
-            let set = devices.set(place, *interface, Some(copier), 0);
-            set.map_err(LoadError::map("BROADCAST"))?;
-        }
-        self.broadcasts.set(receiver, &devices, 0).map_err(LoadError::map("BROADCASTS"))
-    }
-
     /// Lets what was counted for destinations follow them: `places` says where each of the receiver's
     /// destinations was before. No program may work for the receiver meanwhile.
     pub fn move_counters(&mut self, receiver: u32, places: &[Option<u32>]) {

@@ -5,6 +5,7 @@
 //! [`Offload`], by which it puts its sessions into the maps, as [`Session`]s.
 
 mod address;
+mod devices;
 mod egress;
 mod error;
 mod gates;

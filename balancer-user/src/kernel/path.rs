@@ -1,13 +1,12 @@
 //! The control side of the kernel path.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use aya::programs::ProgramFd;
 use common::{
     maps::{
         self, ALL, ANY_CPU, Destination, FROM_XDP, Listener, MAX_DESTINATIONS, MAX_DOMAINS,
@@ -20,6 +19,7 @@ use tracing::{info, warn};
 use super::{
     LoadError, Offload, Pins,
     address::{address, port},
+    devices::Devices,
     egress::Egress,
     gates,
     maps::{ControlMaps, ListenerKey, Maps, listener_key},
@@ -45,6 +45,7 @@ pub struct KernelPath {
     programs: Programs,
     maps: Arc<Maps>,
     control: ControlMaps,
+    devices: Devices,
     routes: Routes,
     changes: Changes,
     served: Vec<Served>,
@@ -102,6 +103,8 @@ impl KernelPath {
                 maps.receivers.store(index, &EMPTY_RECEIVER);
             }
         }
+        let copier = programs.copier()?;
+        let devices = Devices::take(programs.object(), copier)?;
         set_movers(&mut control, &mut programs)?;
         collect_free(&maps);
         let egress = Egress::start(&mut programs);
@@ -112,6 +115,7 @@ impl KernelPath {
             programs,
             maps: Arc::new(maps),
             control,
+            devices,
             routes,
             changes,
             served: Vec::new(),
@@ -206,17 +210,19 @@ impl KernelPath {
                 return;
             }
         };
-        let copier = self.programs.copier().ok();
         for served in &mut self.served {
             let entries = served.look(&mut self.routes, &interfaces);
             served.tell_unanswered(&self.maps);
-            let copies = served.broadcast(&entries, &self.maps, &mut self.control, copier.as_ref());
+            let copies = served.broadcast(&entries, &self.maps, &mut self.devices);
             served.follow(entries, copies, &self.maps);
         }
+        let used = self.served.iter().flat_map(Served::devices);
+        // Where copies and others go out by one interface, `true` comes last.
+        self.devices.keep(&BTreeMap::from_iter(used.collect::<BTreeSet<_>>()));
         self.routes.release_unused();
         self.attach(&interfaces);
         if let Some(egress) = &mut self.egress {
-            let used = self.served.iter().flat_map(|served| &served.ways).filter_map(Way::device);
+            let used = self.served.iter().flat_map(Served::devices).map(|(interface, _)| interface);
             egress.follow(&interfaces, used);
         }
     }
@@ -435,31 +441,30 @@ impl Served {
 
     /// Brings the devices that copies go to in line with the ways to be; false where it can't.
     /// Programs look at one after the other: where the devices change, all goes up meanwhile.
-    fn broadcast(
-        &mut self,
-        entries: &[Destination],
-        maps: &Maps,
-        control: &mut ControlMaps,
-        copier: Option<&ProgramFd>,
-    ) -> bool {
-        let devices: Vec<u32> = entries.iter().filter_map(device).collect();
+    fn broadcast(&mut self, entries: &[Destination], maps: &Maps, devices: &mut Devices) -> bool {
+        let interfaces: Vec<u32> = entries.iter().filter_map(device).collect();
         let of_now: Vec<u32> = self.ways.iter().filter_map(Way::device).collect();
-        if self.mode != Mode::All || self.broadcast.as_ref() == Some(&devices) {
+        if self.mode != Mode::All || self.broadcast.as_ref() == Some(&interfaces) {
             return true;
         }
         // After a daemon before this one, it may be the copier alone that changes.
-        if devices != of_now {
+        if interfaces != of_now {
             self.close(maps);
         }
-        let set = copier.ok_or(LoadError::Missing("ipfix_copy"));
-        match set.and_then(|copier| control.set_broadcast(self.index, &devices, copier)) {
-            Ok(()) => self.broadcast = Some(devices),
+        match devices.broadcast(self.index, &interfaces) {
+            Ok(()) => self.broadcast = Some(interfaces),
             Err(error) => {
                 warn!(receiver = %self.id, "copies can't be sent by XDP, they are made in userspace: {error}");
                 self.broadcast = None;
             }
         }
         self.broadcast.is_some()
+    }
+
+    /// The interfaces that packets for this receiver are sent by from XDP, and whether they are copies.
+    fn devices(&self) -> impl Iterator<Item = (u32, bool)> {
+        let copies = self.mode == Mode::All;
+        self.ways.iter().filter_map(Way::device).map(move |interface| (interface, copies))
     }
 
     /// Lets programs take the ways, by XDP as well where `copies` says so.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use nix::net::if_::if_nametoindex;
@@ -100,6 +101,19 @@ impl Interface {
     pub fn feature(&self, name: &str, on: bool) -> Result<()> {
         let value = if on { "on" } else { "off" };
         self.namespace.command("ethtool", &["-K", &self.name, name, value]).map(drop)
+    }
+
+    /// Lets frames that come in wait for each other, as at a network card that interrupts seldom: what
+    /// comes within `time` is handled together, by one call of the interface's poll function.
+    pub fn gather(&self, time: Duration) -> Result<()> {
+        let folder = format!("/sys/class/net/{}", self.name);
+        let script = format!(
+            "echo 1000 > {folder}/napi_defer_hard_irqs && echo {} > {folder}/gro_flush_timeout",
+            time.as_nanos()
+        );
+        // In a namespace's own /sys, which `ip netns exec` mounts.
+        let exec = ["netns", "exec", self.namespace.name(), "sh", "-c", &script];
+        self.namespace.command("ip", &exec).map(drop)
     }
 
     /// What went through it.

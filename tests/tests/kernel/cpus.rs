@@ -1,31 +1,23 @@
 //! `TASKSET`: a receiver's work in the kernel is done by its CPU.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
-use balancer_user::config::instance;
 use ipfix_balancer_tests::daemon::Mode;
 use ipfix_balancer_tests::exporter::Flows;
 use ipfix_balancer_tests::lab::{Family, Lab, available_with_two_cpus};
-use ipfix_balancer_tests::tools::bpf_map;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::scene::{Scene, collectors, required};
+use crate::scene::{Scene, collectors, elements, required};
 
 const MESSAGES: usize = 300;
 /// Where the exporter sends from, and with it where its packets come in; and the receiver's CPU.
 const SENDER: usize = 0;
 const RECEIVER: usize = 1;
-const PINS: &str = "/sys/fs/bpf/ipfix-balancer";
 
 /// Messages that a CPU has forwarded for the daemon's only receiver.
 fn forwarded_by(scene: &Scene<'_>, cpu: usize) -> Result<u64> {
-    let pins = Path::new(PINS).join(instance(&scene.setup.daemon.config()));
-    // One version's, as there was none before.
-    let version = pins.read_dir()?.next().context("no pins")??;
-    let elements = bpf_map(&version.path().join("RECEIVER_COUNTERS"))?;
+    let elements = elements(&scene.setup.daemon, "RECEIVER_COUNTERS")?;
     let of_cpu = |element: &Value| -> Option<u64> {
         let values = element.pointer("/formatted/values")?.as_array()?;
         let ours = values

@@ -1,5 +1,7 @@
 //! Several receivers of one daemon.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail, ensure};
 use ipfix_balancer_tests::collector::Collector;
 use ipfix_balancer_tests::collector::Protocol::Udp;
@@ -10,7 +12,7 @@ use ipfix_balancer_tests::lab::{Family, Lab, available};
 use ipfix_balancer_tests::net::free_address;
 use ipfix_balancer_tests::poll;
 
-use crate::scene::collectors;
+use crate::scene::{collectors, elements};
 
 const MESSAGES: usize = 200;
 
@@ -90,27 +92,77 @@ fn begin(daemon: &Daemon, branches: &mut [Branch]) -> Result<()> {
     bail!("not all in the kernel: {:?}", forwarded(daemon, branches)?)
 }
 
-/// Two of each mode, with collectors behind the same interfaces, and equal sessions.
+/// A daemon with a receiver of each of these modes; its sessions are the kernel's.
+fn start(lab: &Lab, modes: &[Mode]) -> Result<(Daemon, Vec<Branch>)> {
+    let branches = (0..).zip(modes).map(|(index, mode)| Branch::new(lab, *mode, index));
+    let mut branches = branches.collect::<Result<Vec<_>>>()?;
+    let receivers: Vec<_> = branches.iter().map(|branch| branch.receiver.clone()).collect();
+    let daemon = lab.balancer().run(|| Daemon::start(&receivers))?;
+    begin(&daemon, &mut branches)?;
+    Ok((daemon, branches))
+}
+
+/// Two of each mode, with collectors behind the same interfaces, and equal sessions: messages of all of
+/// them in turn.
+fn interleaved(lab: &Lab) -> Result<()> {
+    let modes = [Mode::RoundRobin, Mode::All, Mode::RoundRobin, Mode::All];
+    let (daemon, mut branches) = start(lab, &modes)?;
+    let before = forwarded(&daemon, &branches)?;
+    for _ in 0..MESSAGES / 10 {
+        for _ in 0..10 {
+            branches.iter_mut().try_for_each(Branch::data)?;
+        }
+        for branch in &branches {
+            poll::until_ok(|| branch.arrived()).context(format!("{}", branch.mode))?;
+        }
+    }
+    for (before, after) in before.iter().zip(forwarded(&daemon, &branches)?) {
+        ensure!(after - before > MESSAGES as u64 * 9 / 10, "{before} to {after}");
+    }
+    Ok(())
+}
+
 #[test]
 fn receivers_of_both_modes_do_not_mix() {
     if !available() {
         return;
     }
     let lab = Lab::new(3).unwrap();
-    let modes = [Mode::RoundRobin, Mode::All, Mode::RoundRobin, Mode::All];
-    let mut branches: Vec<_> =
-        (0..).zip(modes).map(|(index, mode)| Branch::new(&lab, mode, index).unwrap()).collect();
-    let receivers: Vec<_> = branches.iter().map(|branch| branch.receiver.clone()).collect();
-    let daemon = lab.balancer().run(|| Daemon::start(&receivers)).unwrap();
+    interleaved(&lab).unwrap();
+}
+
+/// The kernel collects what programs redirect to an interface until the poll is over, whatever program
+/// it has to run through then.
+#[test]
+fn nor_do_their_packets_in_one_poll() {
+    if !available() {
+        return;
+    }
+    let lab = Lab::new(3).unwrap();
+    lab.exporter().peer.gather(Duration::from_millis(10)).unwrap();
+    interleaved(&lab).unwrap();
+}
+
+/// For each interface that programs send by, whether all of that goes through another one.
+fn devices(daemon: &Daemon) -> Result<Vec<bool>> {
+    let places = elements(daemon, "DEVICES")?;
+    // The interface's number and the program's; where nothing is, the kernel's error.
+    let devices = places.iter().filter_map(|place| place.get("value")?.as_array());
+    Ok(devices.map(|bytes| bytes.iter().skip(4).any(|byte| byte != "0x00")).collect())
+}
+
+#[test]
+fn the_program_of_copies_goes_with_the_last_copy() {
+    if !available() {
+        return;
+    }
+    let lab = Lab::new(2).unwrap();
+    let (daemon, mut branches) = start(&lab, &[Mode::RoundRobin, Mode::All]).unwrap();
+    assert_eq!(devices(&daemon).unwrap(), [true, true]);
+    branches.truncate(1);
+    daemon.edit(&[branches[0].receiver.clone()]).unwrap();
+    assert_eq!(daemon.reload().unwrap().code, 0);
+    let alone = || devices(&daemon).is_ok_and(|devices| devices == [false, false]);
+    poll::wait("the program goes", alone).unwrap();
     begin(&daemon, &mut branches).unwrap();
-    let before = forwarded(&daemon, &branches).unwrap();
-    for _ in 0..MESSAGES / 10 {
-        for _ in 0..10 {
-            branches.iter_mut().for_each(|branch| branch.data().unwrap());
-        }
-        branches.iter().for_each(|branch| poll::until_ok(|| branch.arrived()).unwrap());
-    }
-    for (before, after) in before.iter().zip(forwarded(&daemon, &branches).unwrap()) {
-        assert!(after - before > MESSAGES as u64 * 9 / 10, "{before} to {after}");
-    }
 }

@@ -2,22 +2,28 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use balancer_user::config::instance;
 use ipfix_balancer_tests::collector::Protocol::Udp;
 use ipfix_balancer_tests::collector::{Collector, Session, total};
-use ipfix_balancer_tests::daemon::{Mode, Receiver, ReceiverStatus};
+use ipfix_balancer_tests::daemon::{Daemon, Mode, Receiver, ReceiverStatus};
 use ipfix_balancer_tests::decode::{self, Decoded};
 use ipfix_balancer_tests::exporter::{Flows, UdpExporter};
 use ipfix_balancer_tests::lab::{Family, Lab, Namespace, Site};
 use ipfix_balancer_tests::net::free_address;
 use ipfix_balancer_tests::setup::Setup;
+use ipfix_balancer_tests::tools::bpf_map;
 use ipfix_balancer_tests::{poll, wire};
+use serde_json::Value;
 
 /// A veth interface holds 256 messages.
 const WINDOW: usize = 100;
 /// Messages after which a session must have been handed to the kernel.
 const PATIENCE: usize = 100;
+/// Where balancers have their pins.
+const PINS: &str = "/sys/fs/bpf/ipfix-balancer";
 
 /// What a receiver can do with a message.
 pub const MODES: [Mode; 2] = [Mode::RoundRobin, Mode::All];
@@ -175,6 +181,14 @@ impl<'a> Scene<'a> {
         }
         Ok(())
     }
+}
+
+/// The elements of one of a daemon's maps.
+pub fn elements(daemon: &Daemon, map: &str) -> Result<Vec<Value>> {
+    let pins = Path::new(PINS).join(instance(&daemon.config()));
+    // One version's, as there was none before.
+    let version = pins.read_dir()?.next().context("no pins")??;
+    bpf_map(&version.path().join(map))
 }
 
 /// A receiver that does not start where it can't have the kernel path.

@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, ensure};
 use aya::TestRunOptions;
+use aya::maps::DevMap;
 use common::maps::MAX_DESTINATIONS;
 use ipfix_balancer_tests::lab::available;
 
@@ -32,8 +33,10 @@ fn still(world: World) -> World {
 /// A session whose messages are sent to where they came from.
 fn circle(kernel: &mut Kernel, world: &World) -> Result<()> {
     kernel.enter(world)?;
+    let mut devices = DevMap::try_from(kernel.map("DEVICES")?)?;
+    devices.set(LO, LO, None, 0)?;
     for number in 0..world.destinations {
-        let way = Way { collector: world.receiver(), ..Way::of(world, number) };
+        let way = Way { collector: world.receiver(), interface: LO, ..Way::of(world, number) };
         kernel.set_way(number, world.second_place >> number & 1, &way)?;
     }
     let sources = [world.exporter(); MAX_DESTINATIONS];

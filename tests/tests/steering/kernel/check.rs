@@ -12,6 +12,9 @@ use super::{Counters, Kernel, RECEIVER, Ran, SESSION, after};
 
 /// Octets that a packet's copies are told what they are by: its number, session, receiver.
 const NOTE: usize = 12;
+/// In the first byte of an Ethernet address: it is a group's, as no sender's can be. By this copies and
+/// finished packets are told from each other.
+const GROUP: u8 = 1;
 /// Time to live of what we send.
 const TTL: u8 = 64;
 
@@ -120,11 +123,10 @@ fn check_ours(
 /// but the VLAN tag as it was. `number` is the message's in its session.
 fn check_original(arrived: &[u8], sent: &[u8], number: u32) -> Result<()> {
     let parsed = Frame::parse(arrived)?;
-    let place = |place: u32| u16::try_from(place).map(u16::to_ne_bytes);
     let message_len = u16::try_from(parsed.payload.len())?;
     let words = [
-        place(SESSION)?,
-        place(RECEIVER)?,
+        u16::try_from(SESSION)?.to_ne_bytes(),
+        [GROUP, u8::try_from(RECEIVER)?],
         message_len.to_ne_bytes(),
         u16::from(parsed.source.is_ipv6()).to_ne_bytes(),
     ];

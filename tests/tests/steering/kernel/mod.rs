@@ -185,6 +185,7 @@ pub fn data(map: &Map) -> Result<&MapData, MapError> {
         Map::Array(data)
         | Map::ArrayOfMaps(data)
         | Map::CpuMap(data)
+        | Map::DevMap(data)
         | Map::HashMap(data)
         | Map::PerCpuArray(data)
         | Map::PerCpuHashMap(data)
