@@ -27,6 +27,7 @@ use crate::{
     record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
     session::{MAX_DOMAINS, MAX_OPTIONS_BYTES, MAX_TEMPLATE_BYTES},
     succession::MAX_KEPT,
+    watchdog,
 };
 
 fn document(name: &str) -> String {
@@ -146,6 +147,14 @@ fn what_survives_a_restart_is_documented() {
     ] {
         assert!(text.contains(&number), "docs/restart.md lacks: {number}");
     }
+}
+
+#[test]
+fn the_service_manager_waits_as_long_as_is_documented() {
+    let wanted = format!("WatchdogSec={}", watchdog::PATIENCE.as_secs());
+    assert!(document("../packaging/systemd/ipfix-balancer.service").contains(&wanted));
+    let text = one_line(&document("operation.md"));
+    assert!(text.contains(&format!("(`{wanted}`)")), "docs/operation.md lacks: {wanted}");
 }
 
 #[test]

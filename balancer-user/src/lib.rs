@@ -29,3 +29,4 @@ pub mod route;
 pub mod session;
 pub mod stats;
 pub mod succession;
+pub mod watchdog;

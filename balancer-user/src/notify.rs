@@ -16,7 +16,11 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread,
     time::Duration,
 };
@@ -30,21 +34,37 @@ const SOCKET: &str = "NOTIFY_SOCKET";
 /// What may wait for the service manager. It reads when it has nothing better to do, and no handler
 /// must wait for that.
 const WAITING: usize = 65_536;
+/// What the service manager hears while all is well.
+const ALIVE: &str = "WATCHDOG=1";
 /// How long the service manager may take to do all that it was told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way to the service manager, if there is one.
 #[derive(Clone, Debug, Default)]
-pub struct Notifier(Option<SyncSender<Note>>);
+pub struct Notifier(Option<Sender>);
 
 /// What carries notes to the service manager.
 #[derive(Debug)]
-pub struct Messenger(Option<(UnixDatagram, Receiver<Note>)>);
+pub struct Messenger(Option<(UnixDatagram, Inbox)>);
+
+#[derive(Clone, Debug)]
+struct Sender {
+    notes: SyncSender<Note>,
+    alive: Arc<AtomicBool>,
+}
 
 #[derive(Debug)]
-struct Note {
-    text: String,
-    descriptor: Option<OwnedFd>,
+struct Inbox {
+    notes: Receiver<Note>,
+    /// Something that overtakes all notes: thousands of descriptors must not hold it up.
+    alive: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Note {
+    Text(String, Option<OwnedFd>),
+    /// To look at what overtakes.
+    Look,
 }
 
 impl Notifier {
@@ -70,6 +90,19 @@ impl Notifier {
     /// The daemon serves all its receivers.
     pub fn ready(&self) {
         self.tell("READY=1".to_owned(), None);
+    }
+
+    /// What the daemon does at present, in one line for people.
+    pub fn status(&self, text: &str) {
+        self.tell(format!("STATUS={text}"), None);
+    }
+
+    /// All is well.
+    pub fn alive(&self) {
+        let Some(Sender { notes, alive }) = &self.0 else { return };
+        alive.store(true, Relaxed);
+        // Where so much waits that this does not fit, it is looked at anyway.
+        let _ = notes.try_send(Note::Look);
     }
 
     /// The daemon reads its configuration anew, or is about to be replaced; [`Notifier::ready`] says
@@ -114,8 +147,8 @@ impl Notifier {
     }
 
     fn tell(&self, text: String, descriptor: Option<OwnedFd>) {
-        let Some(notes) = &self.0 else { return };
-        if let Err(error) = notes.try_send(Note { text, descriptor }) {
+        let Some(Sender { notes, .. }) = &self.0 else { return };
+        if let Err(error) = notes.try_send(Note::Text(text, descriptor)) {
             warn!("the service manager can't be told: {error}");
         }
     }
@@ -131,8 +164,10 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
 }
 
 fn open(socket: UnixDatagram) -> (Notifier, Messenger) {
-    let (notes, inbox) = sync_channel(WAITING);
-    (Notifier(Some(notes)), Messenger(Some((socket, inbox))))
+    let (sender, receiver) = sync_channel(WAITING);
+    let alive = Arc::<AtomicBool>::default();
+    let inbox = Inbox { notes: receiver, alive: Arc::clone(&alive) };
+    (Notifier(Some(Sender { notes: sender, alive })), Messenger(Some((socket, inbox))))
 }
 
 impl Messenger {
@@ -146,22 +181,30 @@ impl Messenger {
     }
 }
 
-fn pass_on(socket: &UnixDatagram, inbox: &Receiver<Note>) {
-    while let Ok(note) = inbox.recv() {
-        if let Err(error) = send(socket, &note) {
-            warn!("the service manager can't be told {:?}: {error}", note.text);
+fn pass_on(socket: &UnixDatagram, inbox: &Inbox) {
+    let tell = |text: &str, descriptor| {
+        if let Err(error) = send(socket, text, descriptor) {
+            warn!("the service manager can't be told {text:?}: {error}");
+        }
+    };
+    while let Ok(note) = inbox.notes.recv() {
+        if inbox.alive.swap(false, Relaxed) {
+            tell(ALIVE, None);
+        }
+        if let Note::Text(text, descriptor) = note {
+            tell(&text, descriptor);
         }
     }
 }
 
-fn send(socket: &UnixDatagram, note: &Note) -> io::Result<()> {
-    let descriptors = note.descriptor.as_ref().map(AsFd::as_fd);
+fn send(socket: &UnixDatagram, text: &str, descriptor: Option<OwnedFd>) -> io::Result<()> {
+    let descriptors = descriptor.as_ref().map(AsFd::as_fd);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if let Some(descriptor) = &descriptors {
         control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
     }
-    sendmsg(socket, &[IoSlice::new(note.text.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
+    sendmsg(socket, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -170,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_arrives_as_it_was_told() {
+    fn notes_arrive_as_they_were_told_and_a_sign_of_life_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
@@ -178,9 +221,11 @@ mod tests {
         let (_, writer) = io::pipe().unwrap();
         notifier.keep("7", writer.into());
         notifier.release("7");
+        notifier.alive();
         messenger.start().unwrap();
         let mut bytes = [0; 100];
-        for expected in ["FDSTORE=1\nFDPOLL=0\nFDNAME=7", "FDSTOREREMOVE=1\nFDNAME=7"] {
+        for expected in ["WATCHDOG=1", "FDSTORE=1\nFDPOLL=0\nFDNAME=7", "FDSTOREREMOVE=1\nFDNAME=7"]
+        {
             let len = manager.recv(&mut bytes).unwrap();
             assert_eq!(std::str::from_utf8(&bytes[..len]).unwrap(), expected);
         }

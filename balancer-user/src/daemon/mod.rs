@@ -10,6 +10,7 @@ mod privileges;
 mod process;
 mod receivers;
 mod status;
+mod summary;
 
 use std::{
     os::fd::OwnedFd,
@@ -40,12 +41,14 @@ pub use control::{ControlError, Reply, Request, ask, forget};
 use metrics::MetricsServer;
 use paths::Paths;
 pub use paths::is_fit;
+use privileges::GivenUp;
 use receivers::Changes;
 pub use receivers::Receivers;
 pub use status::{
     Connections, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
     RecordingStatus, Status,
 };
+use summary::Summary;
 
 /// How long the handlers may take to send what waits when the daemon ends.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -55,6 +58,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 const NAMING: Duration = Duration::from_secs(5);
 /// How often the handlers are looked after.
 const WATCH: Duration = Duration::from_secs(1);
+/// How often the service manager hears what the daemon does.
+const SUMMARY: Duration = Duration::from_secs(5);
 
 /// Runs the daemon in the foreground, until it is asked to stop.
 ///
@@ -92,11 +97,12 @@ fn run_with(config: &Path, handed_on: Vec<OwnedFd>) -> anyhow::Result<()> {
         // Should it fail, the kernel path will say so.
         let _ = kernel::mount_bpf_fs();
     }
-    privileges::give_up(&checked.config)?;
+    let given_up = privileges::give_up(&checked.config)?;
     messenger.start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(config, checked, control, notifier, heritage).await?;
+        let mut daemon =
+            Daemon::start(config, checked, given_up, control, notifier, heritage).await?;
         let end = daemon.serve().await;
         daemon.end(end).await
     })
@@ -134,10 +140,12 @@ pub async fn load(
 
 struct Daemon {
     config: PathBuf,
+    given_up: GivenUp,
     receivers: Receivers,
     control: control::Server,
     metrics: MetricsServer,
     notifier: Notifier,
+    summary: Summary,
     started: Started,
 }
 
@@ -161,6 +169,7 @@ impl Daemon {
     async fn start(
         path: &Path,
         checked: Checked,
+        given_up: GivenUp,
         control: control::Socket,
         notifier: Notifier,
         heritage: (Heritage, Store),
@@ -178,8 +187,10 @@ impl Daemon {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = Started { at: Instant::now(), unix_seconds: since_epoch.as_secs() };
         info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
+        tokio::spawn(receivers.watchdog().run(notifier.clone()));
         notifier.ready();
-        Ok(Daemon { config: path.to_owned(), receivers, control, metrics, notifier, started })
+        let (config, summary) = (path.to_owned(), Summary::default());
+        Ok(Daemon { config, given_up, receivers, control, metrics, notifier, summary, started })
     }
 
     /// Serves signals and clients, until one asks for the daemon's end.
@@ -187,13 +198,14 @@ impl Daemon {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut watch = interval(WATCH);
+        let (mut watch, mut summary) = (interval(WATCH), interval(SUMMARY));
         loop {
             tokio::select! {
                 _ = hangup.recv() => { self.reload().await; }
                 _ = terminate.recv() => return Ok(End::Signal),
                 _ = interrupt.recv() => return Ok(End::Signal),
                 _ = watch.tick() => self.receivers.look_after()?,
+                _ = summary.tick() => self.tell_what_it_does(),
                 () = self.receivers.network_changed() => {}
                 (request, client) = self.control.next() => {
                     let answer = match request {
@@ -264,11 +276,18 @@ impl Daemon {
 
     async fn apply_file(&mut self) -> anyhow::Result<Changes> {
         let checked = Config::load(&self.config)?;
-        privileges::warn_of_missing(&checked.config);
+        privileges::warn_of_missing(&checked.config, &self.given_up);
         let opened = self.metrics.open(checked.config.metrics_listen).await?;
         let changes = self.receivers.apply(&wanted(&checked.config)?).await?;
         self.metrics.apply(opened);
         Ok(changes)
+    }
+
+    fn tell_what_it_does(&mut self) {
+        if self.notifier.is_connected() {
+            let line = self.summary.line(Instant::now(), &self.receivers.status());
+            self.notifier.status(&line);
+        }
     }
 
     async fn rotate(&self) -> Reply {

@@ -65,13 +65,16 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What the daemon had, and has not any more.
+pub struct GivenUp(CapsHashSet);
+
 /// Gives up what no receiver of `config` needs, for this thread and all that it starts, and for good.
 /// To be called while there is no other thread.
 ///
 /// # Errors
 ///
 /// The system refuses it.
-pub fn give_up(config: &Config) -> anyhow::Result<()> {
+pub fn give_up(config: &Config) -> anyhow::Result<GivenUp> {
     let held = caps::read(None, CapSet::Permitted).context("can't read the capabilities")?;
     let kept: CapsHashSet = needed(config, |_| true).intersection(&held).copied().collect();
     // While it is still allowed. Without the privilege to do it, there is none that a child could get.
@@ -92,24 +95,23 @@ pub fn give_up(config: &Config) -> anyhow::Result<()> {
     let mut names: Vec<_> = kept.iter().map(ToString::to_string).collect();
     names.sort();
     info!(kept = names.join(" "), "privileges that are not needed were given up");
-    Ok(())
+    Ok(GivenUp(held.difference(&kept).copied().collect()))
 }
 
 /// Says what receivers that have come by a reload can't do, because it was given up at start.
-pub fn warn_of_missing(config: &Config) {
-    let held = caps::read(None, CapSet::Permitted).unwrap_or_default();
+pub fn warn_of_missing(config: &Config, GivenUp(given_up): &GivenUp) {
     for need in NEEDS.iter().filter(|need| config.receivers().any(|receiver| (need.of)(receiver))) {
         let missing: Vec<_> = need
             .capabilities
             .iter()
-            .filter(|one| !held.contains(one))
+            .filter(|one| given_up.contains(one))
             .map(ToString::to_string)
             .collect();
         if !missing.is_empty() {
             let missing = missing.join(" ");
             warn!(
                 missing,
-                "the daemon has no privilege for {}: if it needs one, restart it with this configuration",
+                "the daemon has given up the privilege for {}: restart it with this configuration",
                 need.what
             );
         }

@@ -25,6 +25,7 @@ use crate::{
     net::socket::{self, Listening, listen},
     stats::ReceiverStats,
     succession::{Archive, Exporter, Heritage, Leaving, Left, Place, Store},
+    watchdog::Watchdog,
 };
 
 /// The receivers that are served, and those that are coming to their end.
@@ -35,6 +36,7 @@ pub struct Receivers {
     /// What the daemon before has left, until the first configuration is in force.
     heritage: Heritage,
     store: Store,
+    watchdog: Watchdog,
     running: Vec<Running>,
     ending: Vec<Handler>,
     events: KernelEvents,
@@ -95,10 +97,16 @@ impl Receivers {
             archive,
             heritage,
             store,
+            watchdog: Watchdog::default(),
             running: Vec::new(),
             ending: Vec::new(),
             events: KernelEvents::default(),
         }
+    }
+
+    /// What has all their handlers in view.
+    pub fn watchdog(&self) -> Watchdog {
+        self.watchdog.clone()
     }
 
     /// Waits until the network has changed, and lets the kernel path follow.
@@ -207,6 +215,7 @@ impl Receivers {
             exporters,
             journal: self.archive.journal(receiver.protocol, receiver.port),
             store: self.store.clone(),
+            pulse: self.watchdog.watch(receiver.id),
         };
         let handler = Handler::start(
             Arc::clone(&receiver),

@@ -29,6 +29,7 @@ use crate::{
     record::Beat,
     stats::ReceiverStats,
     succession::{Damaged, Exporter, Heir, Journal, Leaving, Left, Store, read},
+    watchdog::Pulse,
 };
 
 /// Changes that may wait for a handler.
@@ -54,6 +55,8 @@ pub struct Estate {
     pub journal: PathBuf,
     /// Where exporters' connections are kept.
     pub store: Store,
+    /// How it shows that it makes progress.
+    pub pulse: Pulse,
 }
 
 enum Command {
@@ -183,6 +186,7 @@ async fn serve(
     mut inbox: mpsc::Receiver<Command>,
 ) -> anyhow::Result<Vec<Left>> {
     let (stop, stopping) = watch::channel(false);
+    tokio::task::spawn_local(estate.pulse.keep());
     let protocol = receiver.protocol;
     let heirs = read(&estate.journal);
     let keeping = (Journal::new(estate.journal), estate.store);

@@ -42,6 +42,9 @@ struct State {
 }
 
 impl Manager {
+    /// How long it would wait for `WATCHDOG=1`. It does nothing when that is over.
+    pub const PATIENCE: Duration = Duration::from_secs(2);
+
     /// A manager whose socket is in `folder`.
     pub(super) fn start(folder: &Path) -> Result<Self> {
         let socket = folder.join("notify");
@@ -75,11 +78,17 @@ impl Manager {
         self.state().told.iter().any(|told| told == what)
     }
 
+    /// All that it was told, line by line, but for descriptors.
+    pub fn told(&self) -> Vec<String> {
+        self.state().told.clone()
+    }
+
     /// Tells the next daemon where it is, and passes it what is kept.
     pub(super) fn prepare(&self, command: &mut Command) -> Result<()> {
         let state = self.state();
         let names: Vec<&str> = state.kept.iter().map(|(name, _)| name.as_str()).collect();
         command.env("NOTIFY_SOCKET", &self.socket);
+        command.env("WATCHDOG_USEC", Self::PATIENCE.as_micros().to_string());
         command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
         let mut mappings = Vec::new();
         for (child_fd, (_, descriptor)) in (FIRST..).zip(&state.kept) {

@@ -2,6 +2,7 @@
 
 mod binary;
 mod config;
+mod frozen;
 mod manager;
 mod status;
 
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 
 pub use binary::path as binary;
 pub use config::{Mode, Receiver, metrics_at, render};
+pub use frozen::Frozen;
 pub use manager::Manager;
 pub use status::{DestinationStatus, ReceiverStatus, Status};
 

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use ipfix_balancer_tests::collector::Collector;
 use ipfix_balancer_tests::collector::Protocol::Udp;
-use ipfix_balancer_tests::daemon::{self, Mode, Receiver, outcome};
+use ipfix_balancer_tests::daemon::{self, Frozen, Mode, Receiver, outcome};
 use ipfix_balancer_tests::exporter::{Flows, UdpExporter};
 use ipfix_balancer_tests::lab::{Family, Lab, Site, available};
 use ipfix_balancer_tests::net::free_address;
@@ -140,11 +140,47 @@ impl Scene {
         receiver["kernel_messages"].as_u64().context("no number")
     }
 
+    /// One of the service's properties.
+    fn shows(&self, property: &str) -> Result<String> {
+        let property = format!("--property={property}");
+        let shown = self.system.run(&["systemctl", "show", "--value", &property, SERVICE])?;
+        Ok(shown.trim().to_owned())
+    }
+
     /// What `/proc` says of the daemon.
     fn process(&self) -> Result<String> {
-        let id =
-            self.system.run(&["systemctl", "show", "--value", "--property=MainPID", SERVICE])?;
-        self.system.run(&["cat", &format!("/proc/{}/status", id.trim())])
+        self.system.run(&["cat", &format!("/proc/{}/status", self.shows("MainPID")?)])
+    }
+
+    /// Waits until the journal has this.
+    fn says(&self, what: &str) -> Result<()> {
+        poll::until_ok(|| {
+            let journal = self.system.journal()?;
+            ensure!(journal.contains(what), "no {what} in:\n{journal}");
+            Ok(())
+        })
+    }
+
+    /// With a handler that stands still systemd starts the daemon anew. The packaged patience would
+    /// take too long here.
+    fn ends_a_stuck_handler(&self) -> Result<()> {
+        let drop_ins = self.system.root.at("etc/systemd/system/ipfix-balancer.service.d");
+        fs::create_dir_all(&drop_ins)?;
+        fs::write(drop_ins.join("patience.conf"), "[Service]\nWatchdogSec=2\n")?;
+        self.system.run(&["systemctl", "daemon-reload"])?;
+        self.control("restart")?;
+        let frozen = Frozen::thread(self.system.process("ipfix-balancer")?, "ipfix-full-0")?;
+        self.says("FULLFLOW[0]: the handler is stuck")?;
+        self.says("(ipfix-balancer) with signal SIGABRT")?;
+        drop(frozen);
+        poll::until_ok(|| {
+            ensure!(self.shows("NRestarts")? == "1", "{}", self.system.journal()?);
+            Ok(())
+        })?;
+        fs::remove_dir_all(&drop_ins)?;
+        self.system.run(&["systemctl", "daemon-reload"])?;
+        self.control("restart")?;
+        self.is_up()
     }
 
     fn pins(&self) -> Result<String> {
@@ -169,19 +205,26 @@ fn goes_through_its_life() -> Result<()> {
     let journal = scene.system.journal()?;
     let ours: Vec<&str> = journal.lines().filter(|line| line.contains("IPFIXcol2")).collect();
     ensure!(ours.iter().any(|line| line.contains("started")), "{journal}");
+    ensure!(!journal.contains("are not counted"), "no trace point: {journal}");
+    scene.control("reload")?;
     // Anything that the sandbox keeps from the daemon, it would say.
     let complaints = ["journalctl", "--quiet", "--identifier=IPFIXcol2", "--priority=warning"];
     let complaints = scene.system.run(&complaints)?;
     ensure!(complaints.is_empty(), "{complaints}");
-    ensure!(!journal.contains("are not counted"), "no trace point: {journal}");
 
-    scene.control("reload")?;
     scene.configure("IPFIX_FULLFLOW_BALANCER[0]=Sometimes\n")?;
     ensure!(scene.control("reload").is_err(), "a faulty file was accepted");
     scene.is("active")?;
     scene.configure(&scene.configuration())?;
     scene.control("restart")?;
     scene.is_up()?;
+    scene.forwards()?;
+    poll::until_ok(|| {
+        let told = scene.shows("StatusText")?;
+        ensure!(told.starts_with("2 receivers, ") && told.contains(" messages/s in"), "{told}");
+        Ok(())
+    })?;
+    scene.ends_a_stuck_handler()?;
     scene.forwards()?;
 
     scene.system.run(&["ipfix-balancer-restart"])?;

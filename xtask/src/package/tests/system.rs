@@ -55,6 +55,16 @@ impl System {
         })
     }
 
+    /// The number that a process of this name has outside.
+    pub fn process(&self, name: &str) -> Result<u32> {
+        let is_it = |id: &u32| {
+            let comm = fs::read_to_string(format!("/proc/{id}/comm"));
+            comm.is_ok_and(|comm| comm.trim_end() == name)
+        };
+        let found = family(self.starter.id())?.into_iter().find(is_it);
+        found.with_context(|| format!("there is no process {name}"))
+    }
+
     /// Runs a command in it.
     pub fn try_run(&self, words: &[&str]) -> Result<Outcome> {
         let family = family(self.starter.id())?;
