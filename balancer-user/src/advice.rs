@@ -42,5 +42,11 @@ pub const fn advice(reason: Reason) -> &'static str {
         Reason::Unrecorded => {
             "Make room on the disk (DUMP_KEEP_MB), or use a faster one (DUMP_DIR)."
         }
+        Reason::SpoolFull => {
+            "Start the collector, or let more wait: SPOOL_MAX_MB, and room on the disk of SPOOL_DIR."
+        }
+        Reason::SpoolAge => "Start the collector sooner, or raise SPOOL_MAX_HOURS.",
+        Reason::SpoolLost => "Look at the disk of SPOOL_DIR, and at who deletes files there.",
+        Reason::SpoolPurged => "Nothing: somebody wanted it so.",
     }
 }

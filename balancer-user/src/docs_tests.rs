@@ -16,16 +16,17 @@ use crate::{
     command::Cli,
     daemon::{
         Connections, DRAIN, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
-        RecordingStatus, Status,
+        RecordingStatus, SpoolStatus, Status,
     },
     doctor::Check,
     handler::{CHUNK, JOURNAL, bounds, health},
     input::tcp::SENDING,
     inspect,
     net::socket::UDP_BUFFER,
-    output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, MAX_UNREAD_BYTES},
+    output::{MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, MAX_UNREAD_BYTES, SPOOL_FROM},
     record::{COMMAND_LIMIT, MAX_UNANNOUNCED, MAX_WAITING_BYTES, RETRY},
     session::{MAX_DOMAINS, MAX_OPTIONS_BYTES, MAX_TEMPLATE_BYTES},
+    spool,
     succession::MAX_KEPT,
     watchdog,
 };
@@ -104,6 +105,10 @@ fn the_bounds_are_those_of_the_code() {
         format!("| queues of all sessions to one destination | {} |", mib(MAX_DESTINATION_BYTES)),
         format!("acknowledged, and perhaps not read | {} |", mib(MAX_UNREAD_BYTES)),
         format!("| messages that wait for the dump files | {waiting} |"),
+        format!(
+            "| messages that wait for the disk of the spool, templates among them | {} MiB |",
+            2 * (spool::MAX_WAITING_BYTES >> 20)
+        ),
         format!("| each session | {} |", kib(bounds::SESSION)),
         format!("| and for each of its destinations | {} |", kib(bounds::OUTLET)),
         format!("| the handler itself | {} |", mib(usize::try_from(bounds::HANDLER).unwrap())),
@@ -158,6 +163,23 @@ fn the_service_manager_waits_as_long_as_is_documented() {
 }
 
 #[test]
+fn how_much_waits_and_for_how_long_is_documented() {
+    let text = one_line(&document("delivery.md"));
+    for number in [
+        format!("{} MiB of each exporter session while it can't be reached", SPOOL_FROM >> 20),
+        format!("{} MiB while it is merely slow", MAX_QUEUE_BYTES >> 20),
+        format!("at most {} MiB for all sessions", MAX_DESTINATION_BYTES >> 20),
+        format!("a {}th of `SPOOL_MAX_MB`", spool::SEGMENTS),
+        format!("tried again every {} ms", spool::RETRY.as_millis()),
+        format!("up to {} MiB for each receiver", spool::MAX_WAITING_BYTES >> 20),
+        format!("what can be sent within {} s is sent", DRAIN.as_secs()),
+        format!("less than {} MiB of each session", SPOOL_FROM >> 20),
+    ] {
+        assert!(text.contains(&number), "docs/delivery.md lacks: {number}");
+    }
+}
+
+#[test]
 fn inspect_spells_out_as_many_faults_as_its_page_says() {
     let text = one_line(&document("inspect.md"));
     let said = format!("the first {} are spelled out", inspect::MAX_FAULTS);
@@ -186,6 +208,9 @@ fn status() -> Status {
         queued_bytes: 0,
         unacknowledged_bytes: 0,
         unread_bytes: 0,
+        spooled_messages: 0,
+        spooled_bytes: 0,
+        spooled_seconds: 0,
         dropped: Default::default(),
         last_error: None,
     };
@@ -201,6 +226,14 @@ fn status() -> Status {
         finished_files: 0,
         last_file: None,
         last_error: None,
+    };
+    let spool = SpoolStatus {
+        state: String::new(),
+        directory: String::new(),
+        messages: 0,
+        bytes: 0,
+        oldest_seconds: 0,
+        error: None,
     };
     let receiver = ReceiverStatus {
         name: String::new(),
@@ -221,6 +254,7 @@ fn status() -> Status {
         waiting_messages: 0,
         dropped: Default::default(),
         recording: Some(recording),
+        spool: Some(spool),
         destinations: vec![destination],
     };
     Status {
@@ -247,6 +281,7 @@ fn the_schema_has_every_field_of_the_status_and_asks_for_it() {
         ("/interfaces/0", "/$defs/interface"),
         ("/receivers/0", "/$defs/receiver"),
         ("/receivers/0/recording", "/$defs/recording"),
+        ("/receivers/0/spool", "/$defs/spool"),
         ("/receivers/0/destinations/0", "/$defs/destination"),
         ("/receivers/0/destinations/0/connections", "/$defs/destination/properties/connections"),
     ]

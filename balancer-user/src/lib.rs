@@ -27,6 +27,7 @@ pub mod record;
 #[cfg(feature = "kernel")]
 pub mod route;
 pub mod session;
+pub mod spool;
 pub mod stats;
 pub mod succession;
 pub mod watchdog;

@@ -1,10 +1,11 @@
 //! Counters of receivers and destinations: written by one handler thread, read by any.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -81,6 +82,9 @@ pub struct ReceiverStats {
     /// How recording goes, where there is any.
     pub record: Arc<RecordStats>,
     destinations: Mutex<Vec<Arc<DestinationStats>>>,
+    /// How spooling goes.
+    pub spooling: SpoolingStats,
+    spools: Mutex<BTreeMap<Option<String>, Arc<SpoolStats>>>,
 }
 
 impl ReceiverStats {
@@ -105,6 +109,51 @@ impl ReceiverStats {
         let ordered = configured.iter().map(|destination| self.destination(destination)).collect();
         *self.destinations.lock().unwrap_or_else(PoisonError::into_inner) = ordered;
     }
+}
+
+impl ReceiverStats {
+    /// What is spooled for a destination, or for whoever takes the turns (`None`).
+    pub fn spool(&self, destination: Option<&str>) -> Arc<SpoolStats> {
+        let mut spools = self.spools.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(spools.entry(destination.map(str::to_owned)).or_default())
+    }
+}
+
+/// How a receiver's spooling goes. Its thread writes here.
+#[derive(Debug, Default)]
+pub struct SpoolingStats {
+    /// Whether there is a directory.
+    pub available: AtomicBool,
+    /// Limits the lines that say what can't be done.
+    pub log_errors: RateLimit,
+    error: Mutex<Option<String>>,
+}
+
+impl SpoolingStats {
+    /// Remembers what is wrong at present, if anything is.
+    pub fn set_error(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// What is wrong at present.
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is spooled for one destination. The receiver's spool thread alone writes here.
+#[derive(Debug, Default)]
+pub struct SpoolStats {
+    /// Messages that have not arrived.
+    pub messages: Counter,
+    /// Bytes of the segments.
+    pub bytes: Counter,
+    /// When the oldest segment was begun, in seconds since 1970; 0 without one.
+    pub oldest: AtomicU64,
+    /// What was dropped out of the spool.
+    pub drops: Drops,
+    /// Limits the lines about that.
+    pub log_drops: RateLimit,
 }
 
 /// How recording goes. Handler, writer and finisher write here, each its own counters.

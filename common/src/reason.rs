@@ -124,6 +124,14 @@ reasons! {
         Undelivered = undelivered,
         /// The dump file could not take the message: its disk is full, or too slow.
         Unrecorded = unrecorded,
+        /// The spool was full (SPOOL_MAX_MB), or its disk did not take more: messages were dropped.
+        SpoolFull = spool_full,
+        /// The messages had been in the spool for longer than SPOOL_MAX_HOURS.
+        SpoolAge = spool_age,
+        /// A file of the spool has vanished, or can't be read.
+        SpoolLost = spool_lost,
+        /// Somebody has emptied the spool (`ipfix-balancer spool purge`).
+        SpoolPurged = spool_purged,
     }
 }
 

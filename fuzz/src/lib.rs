@@ -16,6 +16,7 @@ pub mod message_walker;
 pub mod record_cutter;
 pub mod router;
 pub mod session;
+pub mod spool_segment;
 pub mod tcp_framer;
 pub mod template_parser;
 
@@ -32,6 +33,7 @@ pub const ALL: &[(&str, Run)] = &[
     ("record_cutter", record_cutter::run),
     ("router", router::run),
     ("session", session::run),
+    ("spool_segment", spool_segment::run),
     ("tcp_framer", tcp_framer::run),
     ("template_parser", template_parser::run),
 ];

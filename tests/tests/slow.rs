@@ -62,12 +62,12 @@ fn all_a_destination_that_never_reads_delays_nobody() {
     let name = setup.receiver.name();
     let receiver = setup.daemon.status().unwrap().receiver(&name).unwrap();
     let destinations = receiver.destinations();
-    assert!(destinations[1].dropped("queue_full") > 0, "what is left out is counted");
+    assert!(destinations[1].spooled() > 0, "what does not fit into the queue is on disk");
     assert!(
         destinations[1].queued() < u64::try_from(MAX_QUEUE_BYTES + (1 << 20)).unwrap(),
         "the queue is bounded"
     );
-    assert_eq!((destinations[0].dropped_in_all(), destinations[2].dropped_in_all()), (0, 0));
+    assert!(destinations.iter().all(|one| one.dropped_in_all() == 0));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use comfy_table::{Table, presets};
 use super::{EXIT_CONFIGURATION, complain, print};
 use crate::{
     daemon::{
-        DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Reply, Request,
-        Status, ask, forget,
+        ControlError, DestinationStatus, InterfaceStatus, ReceiverStatus, RecordingStatus, Reply,
+        Request, SpoolStatus, Status, ask, forget,
     },
     kernel,
     log::Level,
@@ -57,14 +57,19 @@ pub fn status(config: &Path, json: bool) -> ExitCode {
     })
 }
 
-fn finish(config: &Path, request: Request, show: impl Fn(&Status) -> String) -> ExitCode {
-    match ask(config, request) {
+fn finish(config: &Path, request: Request, describe: impl Fn(&Status) -> String) -> ExitCode {
+    show(ask(config, request), describe)
+}
+
+/// Says what the daemon has replied.
+pub fn show(reply: Result<Reply, ControlError>, describe: impl Fn(&Status) -> String) -> ExitCode {
+    match reply {
         Ok(Reply::Done(what)) => {
             print(&(what + "\n"));
             ExitCode::SUCCESS
         }
         Ok(Reply::Status(status)) => {
-            print(&show(&status));
+            print(&describe(&status));
             ExitCode::SUCCESS
         }
         Ok(Reply::Refused(why)) => {
@@ -130,6 +135,16 @@ fn describe_receiver(text: &mut String, receiver: &ReceiverStatus) {
     if let Some(recording) = &receiver.recording {
         describe_recording(text, recording);
     }
+    if let Some(spool) = &receiver.spool
+        && (spool.messages > 0 || spool.error.is_some())
+    {
+        let SpoolStatus { state, directory, messages, oldest_seconds, error, .. } = spool;
+        let error = error.as_deref().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  spool {directory}: {state}  without a turn {messages} ({oldest_seconds} s)  {error}"
+        );
+    }
     if receiver.destinations.is_empty() {
         return;
     }
@@ -141,6 +156,7 @@ fn describe_receiver(text: &mut String, receiver: &ReceiverStatus) {
         "messages",
         "bytes",
         "queued",
+        "spooled",
         "dropped",
         "last error",
     ]);
@@ -169,7 +185,7 @@ fn describe_recording(text: &mut String, recording: &RecordingStatus) {
     }
 }
 
-fn row(destination: &DestinationStatus) -> [String; 7] {
+fn row(destination: &DestinationStatus) -> [String; 8] {
     let up = destination.connections.up;
     let all = up + destination.connections.connecting + destination.connections.down;
     let state = &destination.state;
@@ -179,6 +195,10 @@ fn row(destination: &DestinationStatus) -> [String; 7] {
         destination.messages.to_string(),
         destination.bytes.to_string(),
         destination.queued_bytes.to_string(),
+        match destination.spooled_messages {
+            0 => "0".to_owned(),
+            messages => format!("{messages} ({} s)", destination.spooled_seconds),
+        },
         reasons(&destination.dropped),
         destination.last_error.clone().unwrap_or_else(|| "-".to_owned()),
     ]

@@ -6,6 +6,7 @@ mod generate;
 mod import;
 mod inspect;
 mod load;
+mod spool;
 mod top;
 
 use std::{
@@ -39,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   ipfix-balancer top                         the same, live
   ipfix-balancer doctor                      what is wrong, and what to do
   ipfix-balancer inspect dump.ipfix          what is in a dump file, an IPFIX File or a capture
+  ipfix-balancer spool list                  what waits on disk for collectors that are away
   ipfix-balancer reload                      apply an edited file; exporters stay connected
   ipfix-balancer rotate                      begin new dump files now
 
@@ -54,6 +56,11 @@ const INSPECT_EXAMPLES: &str = "Examples:
   ipfix-balancer inspect dump/*.ipfix.zst --summary
   ipfix-balancer inspect --format json dump.ipfix | jq -c 'select(.template == 256) | .fields'
   tcpdump -i eth0 -w - port 1500 | ipfix-balancer inspect -";
+
+const SPOOL_EXAMPLES: &str = "Examples:
+  ipfix-balancer spool list
+  ipfix-balancer spool list --json | jq '.[] | select(.messages > 1000)'
+  ipfix-balancer spool purge --receiver 'FULLFLOW[0]' --destination 10.19.3.21/1500/tcp";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -137,6 +144,9 @@ enum Command {
         #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
         log_format: log::Format,
     },
+    /// Show or drop what waits on disk for destinations that are away.
+    #[command(subcommand, after_help = SPOOL_EXAMPLES)]
+    Spool(spool::Spool),
     /// Show state and counters of the running daemon.
     #[command(after_help = "Example:\n  ipfix-balancer status --json | jq '.receivers[].dropped'")]
     Status {
@@ -184,6 +194,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Restart { log_format } => run(&cli.config, log_format, daemon::restart),
         Command::Rotate => client::rotate(&cli.config),
         Command::Run { log_format } => run(&cli.config, log_format, daemon::run),
+        Command::Spool(what) => spool::spool(&cli.config, &what),
         Command::Status { json } => client::status(&cli.config, json),
         Command::Stop { purge: false } => client::stop(&cli.config),
         Command::Stop { purge: true } => client::purge(&cli.config),

@@ -57,6 +57,15 @@ impl ReceiverId {
         }
     }
 
+    /// Name in the names of files and directories: `fullflow-0`, of a subreceiver `fullflow-0.1`.
+    pub fn file_name(self) -> String {
+        let stream = self.stream.info().name.to_ascii_lowercase();
+        match self.subreceiver {
+            None => format!("{stream}-{}", self.index),
+            Some(place) => format!("{stream}-{}.{place}", self.index),
+        }
+    }
+
     /// The receiver that launches this one, if it is launched.
     pub fn parent(self) -> Option<ReceiverId> {
         self.subreceiver.map(|_| ReceiverId { subreceiver: None, ..self })
@@ -177,6 +186,8 @@ pub struct Spool {
     pub dir: PathBuf,
     /// `SPOOL_MAX_MB`.
     pub max_mb: u64,
+    /// `SPOOL_MAX_HOURS`, 0 = no limit.
+    pub max_hours: u32,
     /// `SPOOL_FULL`.
     pub full: SpoolFull,
 }

@@ -47,9 +47,16 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 const PENDING: usize = 16;
 
 /// What a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
+    /// Drop what is spooled, of a receiver or all, for a destination or all.
+    PurgeSpool {
+        /// For example `FULLFLOW[0]`.
+        receiver: Option<String>,
+        /// For example `10.19.3.21/1500/tcp`, or `any`.
+        destination: Option<String>,
+    },
     /// Read the configuration anew.
     Reload,
     /// Log the lines of this level, and of more urgent ones.

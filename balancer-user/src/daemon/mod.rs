@@ -46,7 +46,7 @@ use receivers::Changes;
 pub use receivers::Receivers;
 pub use status::{
     Connections, DestinationStatus, InterfaceStatus, ProcessStatus, ReceiverStatus,
-    RecordingStatus, Status,
+    RecordingStatus, SpoolStatus, Status,
 };
 use summary::Summary;
 
@@ -56,6 +56,8 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long dump files may take to get their names before `rotate` is answered.
 const NAMING: Duration = Duration::from_secs(5);
+/// How long the disk may take to let go of spooled messages before `spool purge` is answered.
+const PURGING: Duration = Duration::from_secs(10);
 /// How often the handlers are looked after.
 const WATCH: Duration = Duration::from_secs(1);
 /// How often the service manager hears what the daemon does.
@@ -212,6 +214,9 @@ impl Daemon {
                         Request::Reload => self.reload().await,
                         Request::LogLevel(level) => set_log_level(level),
                         Request::Rotate => self.rotate().await,
+                        Request::PurgeSpool { receiver, destination } => {
+                            self.purge_spools(receiver, destination).await
+                        }
                         Request::Status => Reply::Status(Box::new(self.status())),
                         Request::Stop => return Ok(End::Stop(client)),
                         // It would start another one, which would have nothing.
@@ -301,6 +306,15 @@ impl Daemon {
                 "rotated, but the disk has not taken all files yet: see `ipfix-balancer status`"
                     .to_owned(),
             ),
+        }
+    }
+
+    async fn purge_spools(&self, receiver: Option<String>, destination: Option<String>) -> Reply {
+        let purged = self.receivers.purge_spools(receiver.as_deref(), destination.as_deref());
+        match timeout(PURGING, purged).await {
+            Ok(Ok(messages)) => Reply::Done(format!("purged: {messages} messages")),
+            Ok(Err(error)) => Reply::Failed(format!("not purged: {error:#}")),
+            Err(_) => Reply::Failed("purging takes longer: see `ipfix-balancer status`".to_owned()),
         }
     }
 

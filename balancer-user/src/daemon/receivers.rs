@@ -279,6 +279,26 @@ impl Receivers {
         Ok(rotated)
     }
 
+    /// Drops what is spooled, of the receiver of this name or all, for one destination or all: how many
+    /// messages that was.
+    ///
+    /// # Errors
+    ///
+    /// A handler has ended.
+    pub async fn purge_spools(
+        &self,
+        receiver: Option<&str>,
+        destination: Option<&str>,
+    ) -> anyhow::Result<u64> {
+        let mut purged = 0;
+        for running in &self.running {
+            if receiver.is_none_or(|name| running.receiver.id.to_string() == name) {
+                purged += running.handler.purge_spools(destination.map(str::to_owned)).await?;
+            }
+        }
+        Ok(purged)
+    }
+
     /// Ends all handlers; each has `drain` to send what waits. Launched subreceivers end last: they
     /// get what the others still send. The sockets that are left to the next daemon.
     pub async fn stop(&mut self, drain: Duration, leaving: Leaving) -> Vec<Left> {

@@ -1,7 +1,12 @@
 //! What `status` tells, also as JSON. The form of the JSON is described in `docs/status.md` and
 //! `docs/status.schema.json`: fields are added, never renamed or removed.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::Ordering::Relaxed,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use common::reason::Reason;
 use serde::{Deserialize, Serialize};
@@ -10,7 +15,8 @@ use super::process;
 use crate::{
     config::{Mode, Receiver, ReceiverId},
     kernel::PathStatus,
-    stats::{DestinationStats, Drops, ReceiverStats, RecordStats},
+    spool,
+    stats::{DestinationStats, Drops, ReceiverStats, RecordStats, SpoolStats},
 };
 
 /// The daemon's state.
@@ -99,6 +105,8 @@ pub struct ReceiverStatus {
     pub dropped: BTreeMap<String, u64>,
     /// How recording goes, with `Disabled`.
     pub recording: Option<RecordingStatus>,
+    /// How spooling goes, with destinations.
+    pub spool: Option<SpoolStatus>,
     /// Its destinations, in the order of the configuration; with `Disabled` those that get copies.
     pub destinations: Vec<DestinationStatus>,
 }
@@ -130,6 +138,23 @@ pub struct RecordingStatus {
     pub last_error: Option<String>,
 }
 
+/// How a receiver's spooling goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// `ready`, `failing` while the disk refuses something, or `memory` without a directory.
+    pub state: String,
+    /// The directory.
+    pub directory: String,
+    /// Messages on disk that no destination has had a turn for (RoundRobin).
+    pub messages: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// For how long the oldest of them has waited, in seconds.
+    pub oldest_seconds: u64,
+    /// What is wrong at present.
+    pub error: Option<String>,
+}
+
 /// State and counters of one destination of a receiver, over all exporter sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationStatus {
@@ -157,6 +182,12 @@ pub struct DestinationStatus {
     pub unacknowledged_bytes: u64,
     /// Bytes that were acknowledged and are kept: the collector has perhaps not read them.
     pub unread_bytes: u64,
+    /// Messages on disk that have not arrived.
+    pub spooled_messages: u64,
+    /// Bytes that the spool takes on disk.
+    pub spooled_bytes: u64,
+    /// For how long the oldest message on disk has waited, in seconds; 0 without one.
+    pub spooled_seconds: u64,
     /// What was dropped for this destination, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Why a connection last broke or could not be made.
@@ -200,6 +231,7 @@ impl ReceiverStatus {
         for (reason, count) in &kernel.dropped {
             *dropped.entry(reason.as_str().to_owned()).or_default() += count;
         }
+        add(&mut dropped, &stats.spool(None).drops);
         let sent = |place| kernel.destinations.get(place).copied().unwrap_or_default();
         let destinations = stats.destinations();
         let destinations = destinations.iter().enumerate();
@@ -223,7 +255,13 @@ impl ReceiverStatus {
             dropped,
             recording: (receiver.mode == Mode::Disabled)
                 .then(|| RecordingStatus::of(receiver, &stats.record)),
-            destinations: destinations.map(|(i, d)| DestinationStatus::of(d, sent(i))).collect(),
+            spool: (!receiver.outputs().is_empty()).then(|| SpoolStatus::of(receiver, stats)),
+            destinations: destinations
+                .map(|(i, d)| {
+                    let spool = stats.spool(Some(&d.destination.to_string()));
+                    DestinationStatus::of(d, &spool, sent(i))
+                })
+                .collect(),
         }
     }
 }
@@ -247,10 +285,31 @@ impl RecordingStatus {
     }
 }
 
+impl SpoolStatus {
+    fn of(receiver: &Receiver, stats: &ReceiverStats) -> SpoolStatus {
+        let (any, error) = (stats.spool(None), stats.spooling.error());
+        let state = match (stats.spooling.available.load(Relaxed), &error) {
+            (false, _) => "memory",
+            (true, Some(_)) => "failing",
+            (true, None) => "ready",
+        };
+        SpoolStatus {
+            state: state.to_owned(),
+            directory: spool::directory(&receiver.spool.dir, receiver.id).display().to_string(),
+            messages: any.messages.get(),
+            bytes: any.bytes.get(),
+            oldest_seconds: age(&any),
+            error,
+        }
+    }
+}
+
 impl DestinationStatus {
     /// `sent` are the kernel path's messages and bytes.
-    fn of(stats: &DestinationStats, sent: (u64, u64)) -> DestinationStatus {
+    fn of(stats: &DestinationStats, spool: &SpoolStats, sent: (u64, u64)) -> DestinationStatus {
         let (messages, bytes) = sent;
+        let mut dropped = by_reason(&stats.drops);
+        add(&mut dropped, &spool.drops);
         let connections = Connections {
             up: stats.up.get(),
             connecting: stats.connecting.get(),
@@ -268,7 +327,10 @@ impl DestinationStatus {
             queued_bytes: stats.queued_bytes.get(),
             unacknowledged_bytes: stats.unacknowledged_bytes.get(),
             unread_bytes: stats.unread_bytes.get(),
-            dropped: by_reason(&stats.drops),
+            spooled_messages: spool.messages.get(),
+            spooled_bytes: spool.bytes.get(),
+            spooled_seconds: age(spool),
+            dropped,
             last_error: stats.last_error(),
         }
     }
@@ -283,6 +345,22 @@ impl Connections {
             Connections { up: 0, down: 0, .. } => "connecting",
             _ => "partly",
         }
+    }
+}
+
+/// For how long the oldest has waited, in seconds.
+fn age(spool: &SpoolStats) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match spool.oldest.load(Relaxed) {
+        0 => 0,
+        oldest => now.saturating_sub(oldest),
+    }
+}
+
+/// Adds counts of more drops.
+fn add(dropped: &mut BTreeMap<String, u64>, drops: &Drops) {
+    for (reason, count) in drops.occurred() {
+        *dropped.entry(reason.as_str().to_owned()).or_default() += count;
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     config::{Mode, Receiver},
     output::{MAX_DESTINATION_BYTES, MAX_UNREAD_BYTES},
     record::MAX_WAITING_BYTES,
+    spool,
 };
 
 /// The thread with its receive buffers.
@@ -26,7 +27,10 @@ pub fn memory(receiver: &Receiver) -> u64 {
         // For the dump files.
         Mode::Disabled => MAX_WAITING_BYTES,
     };
+    // For the spool, and as much again for templates that must not be lost.
+    let spooling = if outputs > 0 { 2 * spool::MAX_WAITING_BYTES } else { 0 };
     HANDLER
+        + spooling
         + to_u64(receiver.limits.sessions) * session
         + to_u64(receiver.limits.template_bytes())
         + outputs * (queue + to_u64(MAX_UNREAD_BYTES))

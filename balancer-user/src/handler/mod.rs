@@ -11,6 +11,7 @@ pub mod health;
 mod recording;
 mod relay;
 mod shared;
+mod spooling;
 mod thread;
 
 pub use chunks::CHUNK;

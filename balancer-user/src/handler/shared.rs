@@ -17,6 +17,7 @@ use super::{
     chunks::Chunks,
     health::Health,
     relay::{Pending, Relay},
+    spooling::Orphans,
 };
 use crate::{
     advice::advice,
@@ -26,6 +27,7 @@ use crate::{
     rate_limit::RateLimit,
     record::{Beat, Recorder},
     session::Delivery,
+    spool::Spooler,
     stats::ReceiverStats,
     succession::{Journal, Leaving, Left, Store},
 };
@@ -38,6 +40,10 @@ pub struct Shared {
     pub offload: RefCell<Option<Arc<Offload>>>,
     /// The recorder of dump files, if it records.
     pub recorder: RefCell<Option<Rc<Recorder>>>,
+    /// The spools on disk, if there are destinations.
+    pub spooler: RefCell<Option<Rc<Spooler>>>,
+    /// Spools of sessions that have ended, until somebody sends them.
+    pub orphans: RefCell<Orphans>,
     /// Whose rotation of dump files it takes part in.
     pub beat: Beat,
     /// The receiver's counters.
@@ -103,6 +109,8 @@ impl Shared {
             receiver: RefCell::new(receiver),
             offload: RefCell::new(offload),
             recorder: RefCell::default(),
+            spooler: RefCell::default(),
+            orphans: RefCell::default(),
             beat,
             stats,
             scratch: RefCell::default(),
@@ -247,6 +255,7 @@ impl Shared {
 
     /// Leaves a session to the next daemon.
     pub fn leave_behind(&self, relay: &Rc<RefCell<Relay>>, connection: Option<Left>) {
+        relay.borrow_mut().inherit();
         let session = LeftSession { relay: Rc::clone(relay), connection };
         self.left.borrow_mut().push(session);
     }
@@ -260,6 +269,11 @@ impl Shared {
         });
         self.journal.borrow_mut().rewrite(saved);
         left.into_iter().filter_map(|session| session.connection).collect()
+    }
+
+    /// The spools on disk, if messages can be put there.
+    pub fn spooler(&self) -> Option<Rc<Spooler>> {
+        self.spooler.borrow().clone().filter(|spooler| spooler.is_available())
     }
 
     /// Counts something dropped or refused, and says so in the log, once a second for a reason.

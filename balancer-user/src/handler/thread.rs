@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{recording, relay::Relay, shared::Shared};
+use super::{recording, relay::Relay, shared::Shared, spooling};
 use crate::{
     config::{Protocol, Receiver},
     input,
@@ -36,10 +36,10 @@ use crate::{
 const COMMANDS: usize = 16;
 /// How often the journal is brought up to date with numbers. Templates do not wait for that.
 pub const JOURNAL: Duration = Duration::from_millis(50);
-/// How often it is looked after what was sent and not acknowledged.
+/// How often it is looked after what was sent and not acknowledged, and after the spools.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often an ending handler looks whether all is sent.
-const DRAIN_POLL: Duration = Duration::from_millis(5);
+pub(super) const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// A running handler, held by the control thread.
 pub struct Handler {
@@ -64,6 +64,7 @@ enum Command {
     Suspend(oneshot::Sender<()>),
     Reconfigure(Arc<Receiver>, Option<Arc<Offload>>, oneshot::Sender<()>),
     Rotate(oneshot::Sender<()>),
+    PurgeSpools(Option<String>, oneshot::Sender<u64>),
     Stop { drain: Duration, leaving: Leaving, deaf: oneshot::Sender<()> },
 }
 
@@ -112,16 +113,21 @@ impl Handler {
         self.command(Command::Rotate).await
     }
 
+    /// Drops what is spooled for a destination, or for all: how many messages that was.
+    pub async fn purge_spools(&self, destination: Option<String>) -> anyhow::Result<u64> {
+        self.command(|done| Command::PurgeSpools(destination, done)).await
+    }
+
     /// Lets the handler know that routes may have changed.
     pub fn network_changed(&self) {
         // One that has so much to do hears of the next change.
         let _ = self.commands.try_send(Command::NetworkChanged);
     }
 
-    async fn command(
+    async fn command<T>(
         &self,
-        command: impl FnOnce(oneshot::Sender<()>) -> Command,
-    ) -> anyhow::Result<()> {
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> anyhow::Result<T> {
         let (done, in_force) = oneshot::channel();
         self.commands.send(command(done)).await.ok().context("the handler has ended")?;
         in_force.await.context("the handler has ended")
@@ -193,6 +199,7 @@ async fn serve(
     let shared =
         Rc::new(Shared::new(Arc::clone(&receiver), offload, beat, stats, stopping, keeping));
     recording::follow(&shared, &receiver).context("can't start the threads that record")?;
+    spooling::follow(&shared, &receiver).context("can't start the thread of the spool")?;
     let input = listen(&shared, protocol, socket, heirs, estate.exporters)?;
     tokio::task::spawn_local(keep_journal(Rc::clone(&shared)));
     tokio::task::spawn_local(look_after_outlets(Rc::clone(&shared)));
@@ -213,6 +220,9 @@ async fn serve(
                 let _ = done.send(());
             }
             Some(Command::Rotate(done)) => recording::rotate(&shared, done),
+            Some(Command::PurgeSpools(destination, done)) => {
+                spooling::purge(&shared, destination, done);
+            }
             Some(Command::Stop { drain, leaving, deaf }) => break (drain, leaving, deaf),
             None => return Ok(Vec::new()),
         }
@@ -268,7 +278,8 @@ fn listen(
     })
 }
 
-/// Lets go of what has been acknowledged since the last messages were sent.
+/// Lets go of what has been acknowledged since the last messages were sent, and sees whether more can
+/// be read from the disk, or has to be written there.
 async fn look_after_outlets(shared: Rc<Shared>) {
     loop {
         sleep(LOOK).await;
@@ -305,6 +316,7 @@ fn reconfigure(
             relay.borrow_mut().dismiss();
         }
     }
+    spooling::follow(shared, &receiver).context("can't start the thread of the spool")?;
     shared.stats.keep_destinations(receiver.outputs());
     shared.keep_health(receiver.outputs());
     Ok(())
@@ -318,6 +330,9 @@ async fn drained(shared: &Rc<Shared>, deadline: Instant) {
         sleep(DRAIN_POLL).await;
     }
     let receiver = shared.receiver().id;
+    if !spooling::leave_all(shared).await {
+        warn!(%receiver, "the end does not wait for the disk to take all of the spool");
+    }
     let waiting: u64 = shared.relays().iter().map(|relay| relay.borrow().waiting()).sum();
     if waiting > 0 {
         warn!(%receiver, waiting, "messages could not be delivered before the end");

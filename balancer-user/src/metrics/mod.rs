@@ -6,6 +6,7 @@ mod daemon;
 mod destination;
 mod receiver;
 mod recording;
+mod spool;
 
 use prometheus::{
     TextEncoder,
@@ -70,7 +71,7 @@ pub enum Severity {
 
 /// Every metric, in the order of the documentation.
 pub fn table() -> impl Iterator<Item = &'static Metric> {
-    [daemon::METRICS, receiver::METRICS, recording::METRICS, destination::METRICS]
+    [daemon::METRICS, receiver::METRICS, recording::METRICS, destination::METRICS, spool::METRICS]
         .into_iter()
         .flatten()
 }

@@ -2,9 +2,11 @@
 
 mod outlet;
 mod queue;
+mod spooling;
 mod unread;
 
 pub use outlet::{
     Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, MAX_UNREAD_BYTES, Outlet, OutletId,
 };
 pub use queue::{Entry, Queue};
+pub use spooling::SPOOL_FROM;

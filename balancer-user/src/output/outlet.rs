@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     queue::{Entry, Left, Queue},
+    spooling::Spooling,
     unread::Unread,
 };
 use crate::{
@@ -105,7 +106,9 @@ pub struct Outlet {
     pub source: Option<SocketAddr>,
     stats: Arc<DestinationStats>,
     link: Link,
-    queue: Queue,
+    pub(super) queue: Queue,
+    /// Its spool, while messages are in it.
+    pub(super) spooling: Option<Spooling>,
     unread: Unread,
     /// Bytes written since it was last asked what has been acknowledged.
     unasked: usize,
@@ -135,6 +138,7 @@ impl Outlet {
             stats,
             link: Link::Connecting,
             queue: Queue::default(),
+            spooling: None,
             unread: Unread::default(),
             unasked: 0,
             spared: false,
@@ -192,11 +196,18 @@ impl Outlet {
         &mut self.queue
     }
 
-    /// Whether no more should be put into the queue.
+    /// Whether no more should come for it.
     pub fn is_full(&self) -> bool {
-        self.queue.bytes() >= MAX_QUEUE_BYTES
-            || self.stats.queued_bytes.get() + self.stats.unacknowledged_bytes.get()
-                >= to_u64(MAX_DESTINATION_BYTES)
+        if let Some(full) = self.is_spool_full() {
+            return full;
+        }
+        self.queue.bytes() >= MAX_QUEUE_BYTES || self.is_destination_full()
+    }
+
+    /// Whether as much waits in memory for the destination as may, over all sessions.
+    pub fn is_destination_full(&self) -> bool {
+        self.stats.queued_bytes.get() + self.stats.unacknowledged_bytes.get()
+            >= to_u64(MAX_DESTINATION_BYTES)
     }
 
     /// Puts an entry into the queue. A UDP socket sends a datagram for each entry.
@@ -279,13 +290,17 @@ impl Outlet {
 
     /// Whether everything has arrived, as far as TCP can tell, or has left over UDP.
     pub fn is_delivered(&mut self) -> bool {
+        self.ask_anew();
+        self.queue.outstanding() == 0 && !self.is_spooling()
+    }
+
+    pub(super) fn ask_anew(&mut self) {
         if let Link::Tcp(stream) = self.link.clone()
             && self.queue.outstanding() > 0
         {
             self.ask(&stream);
             self.gauge_queue();
         }
-        self.queue.outstanding() == 0
     }
 
     /// The transport session is over, or could not be made: what may not have arrived waits again.
@@ -308,6 +323,7 @@ impl Outlet {
         let broken = self.queue.restart(unread);
         self.stats.messages.add(broken.arrived);
         self.stats.resent.add(broken.again);
+        self.forget_released();
         (self.unread, self.unasked, self.spared) = (Unread::default(), 0, false);
     }
 
@@ -348,7 +364,7 @@ impl Outlet {
         self.progress = Instant::now();
     }
 
-    fn gauge_queue(&mut self) {
+    pub(super) fn gauge_queue(&mut self) {
         self.lags &= !self.queue.is_written();
         let queue = &self.queue;
         let sent = queue.unacknowledged();

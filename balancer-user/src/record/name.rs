@@ -40,7 +40,7 @@ pub fn stem(start: Duration, receiver: ReceiverId, dpi_id: i64, exporter: Socket
     let start = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).strftime(TIME);
     // A colon means a host to many programs.
     let ip = exporter.ip().to_string().replace(':', "-");
-    format!("{start}_{}_dpi{dpi_id}_{ip}-{}", tag(receiver), exporter.port())
+    format!("{start}_{}_dpi{dpi_id}_{ip}-{}", receiver.file_name(), exporter.port())
 }
 
 /// A stem for the `again`-th file that would have the same.
@@ -60,7 +60,7 @@ pub fn state(name: &str, receiver: ReceiverId) -> Option<State> {
             _ => byte == form,
         })
     };
-    let rest = rest.strip_prefix('_')?.strip_prefix(&tag(receiver))?.strip_prefix("_dpi")?;
+    let rest = rest.strip_prefix('_')?.strip_prefix(&receiver.file_name())?.strip_prefix("_dpi")?;
     let ends: [(&[&str], State); 4] = [
         (&[FINISHED], State::Finished),
         (&[FINISHED, PART], State::Part),
@@ -69,14 +69,6 @@ pub fn state(name: &str, receiver: ReceiverId) -> Option<State> {
     ];
     let (_, state) = ends.into_iter().find(|(end, _)| rest.ends_with(&end.concat()))?;
     is_time(time).then_some(state)
-}
-
-fn tag(receiver: ReceiverId) -> String {
-    let stream = receiver.stream.info().name.to_ascii_lowercase();
-    match receiver.subreceiver {
-        None => format!("{stream}-{}", receiver.index),
-        Some(place) => format!("{stream}-{}.{place}", receiver.index),
-    }
 }
 
 #[cfg(test)]

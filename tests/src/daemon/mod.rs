@@ -75,7 +75,7 @@ impl Daemon {
         let folder = tempfile::Builder::new().prefix("ipfix-balancer-").tempdir()?;
         // The daemon may have to run as somebody else.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        std::fs::write(config_in(folder.path()), text)?;
+        std::fs::write(config_in(folder.path()), spooling_in(folder.path(), text))?;
         let manager = managed.then(|| Manager::start(folder.path())).transpose()?;
         let child = spawn(runner, "run", folder.path(), manager.as_ref())?;
         let mut daemon = Self { child, manager, folder };
@@ -151,6 +151,11 @@ impl Daemon {
         config_in(self.folder.path())
     }
 
+    /// Where receivers spool that do not say it.
+    pub fn spool(&self) -> PathBuf {
+        spool_in(self.folder.path())
+    }
+
     /// Everything logged so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_in(self.folder.path())).unwrap_or_default()
@@ -201,7 +206,7 @@ impl Daemon {
 
     /// Replaces the configuration file by this text.
     pub fn edit_text(&self, text: &str) -> Result<()> {
-        Ok(std::fs::write(self.config(), text)?)
+        Ok(std::fs::write(self.config(), spooling_in(self.folder.path(), text))?)
     }
 
     /// `ipfix-balancer reload`.
@@ -289,6 +294,26 @@ fn spawn(runner: &[&str], what: &str, folder: &Path, manager: Option<&Manager>) 
 
 fn config_in(folder: &Path) -> PathBuf {
     folder.join("balancer.env")
+}
+
+fn spool_in(folder: &Path) -> PathBuf {
+    folder.join("spool")
+}
+
+/// The text with a SPOOL_DIR in the daemon's folder for every receiver without one.
+fn spooling_in(folder: &Path, text: &str) -> String {
+    let mut result = text.to_owned();
+    for line in text.lines() {
+        let Some((stream, rest)) = line.trim().split_once("_PORT[") else { continue };
+        let Some((index, _)) = rest.split_once(']').filter(|_| stream.starts_with("IPFIX_")) else {
+            continue;
+        };
+        let key = format!("{stream}_SPOOL_DIR[{index}]=");
+        if !text.contains(&key) {
+            result.push_str(&format!("{key}{}\n", spool_in(folder).display()));
+        }
+    }
+    result
 }
 
 fn log_in(folder: &Path) -> PathBuf {

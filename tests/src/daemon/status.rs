@@ -95,6 +95,16 @@ impl ReceiverStatus {
         self.0.get("recording").map_or(String::new(), |recording| text(recording, field))
     }
 
+    /// A counter of its spool: `messages` without a turn, for example.
+    pub fn spooled(&self, counter: &str) -> u64 {
+        self.0.get("spool").map_or(0, |spool| number(spool, counter))
+    }
+
+    /// `ready`, `failing` or `memory`.
+    pub fn spool_state(&self) -> String {
+        self.0.get("spool").map_or(String::new(), |spool| text(spool, "state"))
+    }
+
     /// The destinations in the configuration's order.
     pub fn destinations(&self) -> Vec<DestinationStatus> {
         let list = self.0.get("destinations").and_then(Value::as_array);
@@ -131,6 +141,16 @@ impl DestinationStatus {
     /// Messages taken back from connections that broke.
     pub fn resent(&self) -> u64 {
         number(&self.0, "resent")
+    }
+
+    /// Messages on disk that have not arrived.
+    pub fn spooled(&self) -> u64 {
+        number(&self.0, "spooled_messages")
+    }
+
+    /// Octets of the spool on disk.
+    pub fn spooled_octets(&self) -> u64 {
+        number(&self.0, "spooled_bytes")
     }
 
     /// What was dropped for `reason`.

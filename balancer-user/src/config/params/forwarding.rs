@@ -101,6 +101,17 @@ pub(super) const PARAMS: &[Param] = &[
         show: |draft| draft.receiver.spool.max_mb.to_string(),
     },
     Param {
+        name: "SPOOL_MAX_HOURS",
+        aliases: &[],
+        kind: Kind::Number { min: 0, max: 876_000, unit: "hours" },
+        preset: Preset::Value("0"),
+        applies: Applies::Output,
+        about: "Messages that have waited on disk for longer are dropped and counted; 0 = no limit.",
+        example: "48",
+        read: |kind, text, draft| kind.number(text).map(|v| draft.receiver.spool.max_hours = v),
+        show: |draft| draft.receiver.spool.max_hours.to_string(),
+    },
+    Param {
         name: "SPOOL_FULL",
         aliases: &[],
         kind: Kind::Choice(SpoolFull::NAMES),

@@ -225,7 +225,8 @@ impl Draft {
     }
 
     fn blank(id: ReceiverId) -> Self {
-        let spool = Spool { dir: PathBuf::new(), max_mb: 0, full: SpoolFull::DropOldest };
+        let spool =
+            Spool { dir: PathBuf::new(), max_mb: 0, max_hours: 0, full: SpoolFull::DropOldest };
         let record = Record {
             rotate_minutes: 0,
             rotate_delay_seconds: 0,

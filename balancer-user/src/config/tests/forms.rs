@@ -98,6 +98,7 @@ fn defaults_are_the_documented_ones() {
     let spool = Spool {
         dir: "/var/fast_ipfix_balancer/spool".into(),
         max_mb: 1024,
+        max_hours: 0,
         full: SpoolFull::DropOldest,
     };
     assert_eq!(r.spool, spool);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Relay, SETTLE};
 use crate::{
     config::{Mode, SpoolFull},
-    output::{Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, Outlet},
+    output::{Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, Outlet, SPOOL_FROM},
     session::{Outlook, Refusal, Targets, each_target},
 };
 
@@ -103,6 +103,19 @@ impl Relay {
 
     /// Keeps a message that nobody can take yet.
     pub(super) fn wait(&mut self, message: &[u8]) {
+        if self.backlog.is_spooling() {
+            if !self.backlog.push_spooled(message) {
+                self.shared.report(Reason::SpoolFull, 1, self.peer, "");
+            }
+            return;
+        }
+        if (self.backlog.bytes() >= SPOOL_FROM || self.is_backlog_full(0))
+            && let Some(spooler) = self.shared.spooler()
+        {
+            let trimmed = self.backlog.begin_spooling(&self.router, &spooler, self.peer);
+            self.shared.stats.waiting.subtract(trimmed);
+            return self.wait(message);
+        }
         self.backlog.push(message);
         self.shared.stats.waiting.add(1);
         while self.is_backlog_full(BACKLOG_SLACK) && !self.backlog.is_empty() {
@@ -112,8 +125,9 @@ impl Relay {
 
     /// Whether as much waits as may, and `slack` bytes more: of this session, or of all.
     fn is_backlog_full(&self, slack: usize) -> bool {
-        self.backlog.bytes() >= MAX_QUEUE_BYTES + slack
-            || self.backlog.bytes_of_all() >= MAX_DESTINATION_BYTES + slack
+        let memory = self.backlog.bytes() >= MAX_QUEUE_BYTES + slack
+            || self.backlog.bytes_of_all() >= MAX_DESTINATION_BYTES + slack;
+        self.backlog.is_spool_full().unwrap_or(memory)
     }
 
     /// Drops the oldest waiting message. It takes its turn all the same, so that its templates are
@@ -136,6 +150,16 @@ impl Relay {
 
     /// Routes waiting messages as long as a destination can take them.
     pub fn release(&mut self) {
+        self.release_backlog();
+        self.tend_backlog();
+    }
+
+    /// Looks after the spool of what has had no turn.
+    pub(super) fn tend_backlog(&mut self) {
+        self.backlog.tend(&self.outlets);
+    }
+
+    fn release_backlog(&mut self) {
         if self.backlog.is_empty() || self.is_settling() {
             return;
         }

@@ -43,7 +43,7 @@ impl Relay {
     pub fn outlook(&self, now: Instant) -> Outlook {
         let (mut turn, mut reachable, mut queued) = (0, 0, false);
         for (target, outlet) in self.outlets.iter().enumerate() {
-            let (up, waiting) = (outlet.link().is_up(), !outlet.queue().is_empty());
+            let (up, waiting) = (outlet.link().is_up(), outlet.has_waiting());
             queued |= waiting || !up;
             if !outlet.is_full() {
                 turn |= if up { bit(target) } else { 0 };
@@ -160,6 +160,7 @@ impl Relay {
                     domain: planned.domain,
                     control: planned.control,
                     preamble: false,
+                    spooled: None,
                     before: planned.before.clone(),
                     borrowed,
                 };
@@ -171,8 +172,15 @@ impl Relay {
     fn enqueue(&mut self, target: usize, entry: Entry) {
         let mode = self.mode;
         let Some(outlet) = self.outlets.get_mut(target) else { return };
+        if outlet.is_spooling() {
+            if !self.enqueue_spooled(target, &entry) {
+                let lost = entry.control.then_some(entry.domain);
+                self.drop_for(bit(target), Reason::SpoolFull, entry.messages, lost);
+            }
+            return;
+        }
         // In RoundRobin the router has been told who is full when the batch began.
-        if mode != Mode::RoundRobin && outlet.is_full() {
+        if mode != Mode::RoundRobin && outlet.is_full() && self.shared.spooler().is_none() {
             let lost = entry.control.then_some(entry.domain);
             self.drop_for(bit(target), Reason::QueueFull, entry.messages, lost);
         } else {
@@ -210,6 +218,8 @@ impl Relay {
         if let Some(bytes) = self.router.take_resized() {
             self.shared.resize_state(std::mem::replace(&mut self.state_bytes, bytes), bytes);
         }
+        self.tend_spools();
+        self.tend_backlog();
         let not_kept = self.router.take_not_kept();
         if not_kept > 0 {
             self.shared.report(Reason::OptionsLimit, not_kept, self.peer, "");

@@ -10,7 +10,7 @@ use common::message::{HEADER_LEN, Header, VERSION};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Relay;
+use super::{super::spooling, LINGER, Relay};
 use crate::{
     net::socket,
     output::{Link, Outlet, OutletId},
@@ -57,7 +57,7 @@ impl Relay {
         } else {
             let mut outlets = self.outlets.iter_mut().chain(&mut self.leaving);
             if let Some(outlet) = outlets.find(|outlet| outlet.id == id) {
-                outlet.queue_mut().resume(&mut self.router, target);
+                outlet.resume(&mut self.router, target);
             }
         }
         self.flush_one(id);
@@ -117,6 +117,7 @@ impl Relay {
         if let Some(outlet) = self.outlet(id) {
             outlet.flush(&mut shared.scratch.borrow_mut().sender);
         }
+        self.tend_spools();
         self.release();
         self.hand_over();
         self.space.notify_one();
@@ -127,6 +128,8 @@ impl Relay {
         for outlet in self.outlets.iter_mut().chain(&mut self.leaving) {
             outlet.look_after();
         }
+        self.tend_spools();
+        self.tend_backlog();
         self.space.notify_one();
     }
 
@@ -134,13 +137,19 @@ impl Relay {
     pub fn is_finished(&mut self, id: OutletId) -> bool {
         let leaving = self.leaving.iter().any(|outlet| outlet.id == id);
         let waiting = !leaving && !self.backlog.is_empty();
+        // What the disk keeps need not be waited for when the daemon ends.
+        let leaves = *self.shared.stopping.borrow() && self.shared.spooler().is_some();
         let Some(outlet) = self.outlet(id) else { return true };
+        let is_down = matches!(outlet.link(), Link::Down);
         let Some(deadline) = outlet.closing else { return false };
-        (!waiting && outlet.is_delivered()) || Instant::now() >= deadline
+        let stuck = !outlet.link().is_up() || outlet.progress.elapsed() >= LINGER;
+        let given_up = (Instant::now() >= deadline && stuck) || (leaves && is_down);
+        (!waiting && outlet.is_delivered()) || given_up
     }
 
     /// Takes the outlet away; with the last one the ended session is gone.
     pub fn remove(&mut self, id: OutletId) {
+        self.leave_to_spool(id);
         self.leaving.retain(|outlet| outlet.id != id);
         if !self.ended {
             return;
@@ -151,7 +160,12 @@ impl Relay {
             self.finished += 1;
         }
         if self.finished >= self.outlets.len() && self.leaving.is_empty() {
+            self.leave_backlog();
             self.shared.leave(self.number);
+            if let Some(spool) = self.orphan.take() {
+                spooling::sent(&self.shared, spool);
+            }
         }
+        spooling::adopt(&self.shared);
     }
 }

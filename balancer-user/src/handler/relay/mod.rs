@@ -6,6 +6,7 @@ mod links;
 mod offload;
 mod recording;
 mod saving;
+mod spooling;
 
 use std::{
     cell::RefCell,
@@ -35,6 +36,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long messages of an ended session wait for a destination that is away.
 const LINGER: Duration = Duration::from_secs(60);
+/// How long those of an earlier session do, which are on disk: thirty years.
+const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// One exporter session at work.
 pub struct Relay {
@@ -71,6 +74,12 @@ pub struct Relay {
     state_bytes: usize,
     /// Outlets of the ended session that have finished.
     finished: usize,
+    /// How long it lasts after its end, if what waits can't be sent.
+    linger: Duration,
+    /// The spool that it was made to send.
+    orphan: Option<u64>,
+    /// Whether the next daemon gets what waits for a turn.
+    inherited: bool,
     /// The session's place in the kernel path.
     kernel: Option<kernel::Session>,
     /// Whether its numbers have to be known by the next daemon ...
@@ -97,6 +106,22 @@ impl Relay {
         router: Router,
         sources: &[Option<SocketAddr>],
     ) -> Rc<RefCell<Relay>> {
+        let receiver = shared.receiver();
+        let relay = Relay::create(shared, peer, router);
+        relay.borrow_mut().follow_recorder();
+        for (place, destination) in receiver.outputs().iter().enumerate() {
+            let mut outlet = relay.borrow_mut().new_outlet(destination);
+            outlet.source = sources.get(place).copied().flatten();
+            Relay::start(&relay, outlet);
+        }
+        if relay.borrow().settles {
+            tokio::task::spawn_local(Relay::settle(Rc::clone(&relay)));
+        }
+        relay
+    }
+
+    /// A session without connections.
+    fn create(shared: &Rc<Shared>, peer: SocketAddr, router: Router) -> Rc<RefCell<Relay>> {
         let receiver = shared.receiver();
         let now = Instant::now();
         let relay = Rc::new(RefCell::new(Relay {
@@ -125,21 +150,15 @@ impl Relay {
             runs: can_merge(&receiver),
             ended: false,
             finished: 0,
+            linger: LINGER,
+            orphan: None,
+            inherited: false,
             kernel: None,
             numbered: saving::is_numbered(&receiver),
             noted: false,
             saves_backlog: false,
         }));
         shared.enter(&relay);
-        relay.borrow_mut().follow_recorder();
-        for (place, destination) in receiver.outputs().iter().enumerate() {
-            let mut outlet = relay.borrow_mut().new_outlet(destination);
-            outlet.source = sources.get(place).copied().flatten();
-            Relay::start(&relay, outlet);
-        }
-        if relay.borrow().settles {
-            tokio::task::spawn_local(Relay::settle(Rc::clone(&relay)));
-        }
         relay
     }
 
@@ -275,7 +294,7 @@ impl Relay {
     }
 
     fn close_outlets(&mut self) {
-        let deadline = Instant::now() + LINGER;
+        let deadline = Instant::now() + self.linger;
         for outlet in &mut self.outlets {
             outlet.closing = Some(deadline);
             outlet.wake.notify_one();

@@ -123,7 +123,7 @@ impl Relay {
             return self.mode == Mode::RoundRobin;
         }
         let like_peer = |(local, _): (SocketAddr, _)| local.is_ipv4() == self.peer.is_ipv4();
-        outlet.queue().is_empty() && outlet.ends.is_some_and(like_peer)
+        !outlet.has_waiting() && outlet.ends.is_some_and(like_peer)
     }
 
     fn takers(&self) -> Targets {

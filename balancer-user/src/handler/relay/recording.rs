@@ -97,7 +97,7 @@ impl Relay {
         if file.was_silent() && file.recorder().wants_empty() {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let export_time = u32::try_from(now).unwrap_or(u32::MAX);
-            file.write_silent(self.router.live(&details, export_time));
+            file.write_silent(self.router.live(Some(&details), &[], export_time));
         }
         file.close_outdated();
     }

@@ -3,6 +3,7 @@
 
 mod removal;
 mod resend;
+mod spooled;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ pub struct Entry {
     pub control: bool,
     /// Whether it was put ahead of the queue when a connection began, for what came behind it.
     pub preamble: bool,
+    /// Number of the message behind it in the spool, if it is there as well.
+    pub spooled: Option<u64>,
     /// Old templates, where the message redefines or withdraws some.
     pub before: Option<Before>,
     /// Whether `bytes` stand in a receive buffer that should not be kept for their sake.
@@ -51,6 +54,10 @@ pub struct Queue {
     unacknowledged: usize,
     /// Entries at the front that have been looked at by [`Queue::settle`].
     settled: usize,
+    /// Bytes that were ever pushed, messages composed for a new connection not counted.
+    pushed: u64,
+    /// Number of the message behind the last one of the spool that has left.
+    left_of_spool: u64,
 }
 
 /// What has left the queue, or was written to a connection for the first time.
@@ -66,6 +73,7 @@ impl Queue {
     /// Appends.
     pub fn push(&mut self, entry: Entry) {
         self.bytes += entry.bytes.len();
+        self.pushed += u64::try_from(entry.bytes.len()).unwrap_or(0);
         self.entries.push_back(entry);
     }
 
@@ -77,6 +85,21 @@ impl Queue {
     /// Bytes that wait to be written, or to be acknowledged.
     pub fn outstanding(&self) -> usize {
         self.bytes - self.written + self.unacknowledged
+    }
+
+    /// Bytes that wait to be written.
+    pub fn unwritten(&self) -> usize {
+        self.bytes - self.written
+    }
+
+    /// Bytes that have been pushed so far: a mark for [`Queue::has_arrived`].
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Whether everything has arrived that had been pushed when [`Queue::pushed`] said `mark`.
+    pub fn has_arrived(&self, mark: u64) -> bool {
+        u64::try_from(self.outstanding()).is_ok_and(|bytes| bytes <= self.pushed - mark)
     }
 
     /// Bytes that were written and are not known to have been acknowledged.
@@ -93,6 +116,11 @@ impl Queue {
             whole
         });
         outstanding.map(|entry| u64::from(entry.messages)).sum()
+    }
+
+    /// Everything that is kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// Whether nothing is kept.
@@ -143,6 +171,7 @@ impl Queue {
         let entry = self.entries.pop_front()?;
         self.bytes -= entry.bytes.len();
         self.settled = self.settled.saturating_sub(1);
+        self.left_of_spool = self.left_of_spool.max(entry.spooled.unwrap_or(0));
         Some(entry)
     }
 

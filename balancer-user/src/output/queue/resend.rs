@@ -101,6 +101,7 @@ impl Queue {
                 domain,
                 control: true,
                 preamble: true,
+                spooled: None,
                 before: None,
                 borrowed: false,
             };

@@ -10,7 +10,16 @@ fn message(domain: u32, sequence: u32, len: u16) -> Vec<u8> {
 fn entry(bytes: Vec<u8>, messages: u32) -> Entry {
     let bytes: Bytes = bytes.into();
     let domain = Header::read(&bytes).map_or(0, |header| header.domain);
-    Entry { bytes, messages, domain, control: false, preamble: false, before: None, borrowed: true }
+    Entry {
+        bytes,
+        messages,
+        domain,
+        control: false,
+        preamble: false,
+        spooled: None,
+        before: None,
+        borrowed: true,
+    }
 }
 
 fn sequences(queue: &Queue) -> Vec<u32> {

@@ -213,17 +213,30 @@ impl Router {
         }
     }
 
-    /// What a dump file begins with, alone: everything live, in messages of now.
-    pub fn live(&self, details: &SessionDetails, export_time: u32) -> Vec<u8> {
+    /// Everything live, in messages of `export_time`, by the templates of `before` in the domains that
+    /// it has some of. Ahead of it the `details`, as a dump file begins with them.
+    pub fn live(
+        &self,
+        details: Option<&SessionDetails>,
+        before: &[Before],
+        export_time: u32,
+    ) -> Vec<u8> {
         let like = Header { version: VERSION, length: 0, export_time, sequence: 0, domain: 0 };
         // A session that has said nothing at all has details.
         let nothing = [Domain::new(0, 0, 0, Instant::now())];
         let domains = if self.domains.is_empty() { &nothing[..] } else { &self.domains };
-        let mut first = Some(details);
+        let mut first = details;
         let state = |domain: &Domain| {
-            domain.state(&domain.templates, first.take(), &like, |_| 0, usize::MAX).0
+            let before = before.iter().find(|before| before.domain == domain.id);
+            let templates = before.map_or(&domain.templates, |before| &before.templates);
+            domain.state(templates, first.take(), &like, |_| 0, usize::MAX).0
         };
         domains.iter().flat_map(state).flatten().collect()
+    }
+
+    /// The domains whose templates and options `target` lacks.
+    pub fn unsynced(&self, target: usize) -> impl Iterator<Item = u32> {
+        self.domains.iter().filter(move |d| d.unsynced & bit(target) != 0).map(|d| d.id)
     }
 
     /// Data records that have become known since the last call: those of the messages before

@@ -85,10 +85,11 @@ impl Router {
         router
     }
 
-    /// Learns the templates and options of a message that was routed by another router.
+    /// Learns the templates and options of a message that was routed by another router. A domain that
+    /// is new begins with its sequence number.
     pub fn relearn(&mut self, message: &[u8]) {
         let Some(header) = Header::read(message) else { return };
-        let Some(place) = self.known_or_new(header.domain) else { return };
+        let Some(place) = self.known_or_new(header.domain, header.sequence) else { return };
         let kept: usize = self.domains.iter().map(|domain| domain.options.bytes()).sum();
         let Some(domain) = self.domains.get_mut(place) else { return };
         let others = kept - domain.options.bytes();
@@ -108,7 +109,7 @@ impl Router {
         let targets = self.shape.targets();
         self.cursor = numbers.turn.checked_rem(self.shape.outputs.len()).unwrap_or(0);
         for saved in &numbers.domains {
-            let place = self.known_or_new(saved.id);
+            let place = self.known_or_new(saved.id, 0);
             let Some(domain) = place.and_then(|place| self.domains.get_mut(place)) else {
                 return;
             };
@@ -131,11 +132,11 @@ impl Router {
         templates_and_options(message, 0, |id| domain.templates.is_options(id))
     }
 
-    fn known_or_new(&mut self, domain: u32) -> Option<usize> {
+    fn known_or_new(&mut self, domain: u32, sequence: u32) -> Option<usize> {
         match self.index.get(&domain) {
             Some(place) => Some(*place),
             None if self.domains.len() >= MAX_DOMAINS => None,
-            None => Some(self.insert_domain(domain, 0, Instant::now())),
+            None => Some(self.insert_domain(domain, sequence, Instant::now())),
         }
     }
 }

@@ -18,6 +18,9 @@ fn status(messages: u64, cpu_milliseconds: u64) -> Status {
         queued_bytes,
         unacknowledged_bytes: 0,
         unread_bytes: 0,
+        spooled_messages: 0,
+        spooled_bytes: 0,
+        spooled_seconds: 0,
         dropped: [("queue_full".to_owned(), messages / 10)].into(),
         last_error: (state == "down").then(|| "Connection refused".to_owned()),
     };
@@ -40,6 +43,7 @@ fn status(messages: u64, cpu_milliseconds: u64) -> Status {
         waiting_messages: 0,
         dropped: Default::default(),
         recording: None,
+        spool: None,
         destinations: vec![
             destination("10.0.0.1/1500", "up", 0),
             destination("10.0.0.2/1500", "down", 4096),

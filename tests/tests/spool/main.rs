@@ -1,0 +1,10 @@
+//! SPEC section 4: what a destination can't take waits in memory, then on disk, and leaves in order.
+
+mod commands;
+mod crash;
+mod limits;
+mod outage;
+mod redefined;
+mod restart;
+mod scene;
+mod turns;
