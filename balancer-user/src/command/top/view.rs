@@ -13,12 +13,13 @@ use ratatui::{
 use super::{Sample, rates::Rates};
 use crate::daemon::{DestinationStatus, ReceiverStatus, Status};
 
-const COLUMNS: [(&str, Constraint); 8] = [
+const COLUMNS: [(&str, Constraint); 9] = [
     ("RECEIVER / DESTINATION", Constraint::Min(24)),
     ("STATE", Constraint::Length(11)),
     ("MSG/S", Constraint::Length(7)),
     ("BYTES/S", Constraint::Length(7)),
     ("QUEUE", Constraint::Length(7)),
+    ("SPOOL", Constraint::Length(7)),
     ("DROP/S", Constraint::Length(6)),
     ("DROPPED", Constraint::Length(7)),
     ("CPU", Constraint::Length(4)),
@@ -132,6 +133,7 @@ fn receiver(receiver: &ReceiverStatus, rates: &Rates) -> Entry {
             short(now.messages),
             short(now.bytes),
             recording.map_or(waiting, |recording| short(recording.waiting_bytes as f64)),
+            receiver.spool.as_ref().map_or(String::new(), |spool| short(spool.bytes as f64)),
             short(now.dropped),
             short(total(&receiver.dropped)),
             format!("{:.0}%", now.cpu * 100.0),
@@ -145,7 +147,7 @@ fn destination(receiver: &str, destination: &DestinationStatus, rates: &Rates) -
     let style = match destination.state.as_str() {
         "down" | "partly" => Color::Red.into(),
         _ if now.dropped > 0.0 => Color::Red.into(),
-        _ if destination.queued_bytes > 0 => Color::Yellow.into(),
+        _ if destination.queued_bytes + destination.spooled_bytes > 0 => Color::Yellow.into(),
         _ => Style::default(),
     };
     Entry {
@@ -155,6 +157,7 @@ fn destination(receiver: &str, destination: &DestinationStatus, rates: &Rates) -
             short(now.messages),
             short(now.bytes),
             short(destination.queued_bytes as f64),
+            short(destination.spooled_bytes as f64),
             short(now.dropped),
             short(total(&destination.dropped)),
             String::new(),

@@ -18,9 +18,9 @@ fn status(messages: u64, cpu_milliseconds: u64) -> Status {
         queued_bytes,
         unacknowledged_bytes: 0,
         unread_bytes: 0,
-        spooled_messages: 0,
-        spooled_bytes: 0,
-        spooled_seconds: 0,
+        spooled_messages: 3,
+        spooled_bytes: 7000,
+        spooled_seconds: 60,
         dropped: [("queue_full".to_owned(), messages / 10)].into(),
         last_error: (state == "down").then(|| "Connection refused".to_owned()),
     };
@@ -109,10 +109,13 @@ fn rates_queues_cpu_and_path_are_shown() {
             "50%"
         ]
     );
-    assert_eq!(words(&lines[3]), ["10.0.0.1/1500/tcp", "up", "1.00k", "1.00M", "0", "200", "500"]);
+    assert_eq!(
+        words(&lines[3]),
+        ["10.0.0.1/1500/tcp", "up", "1.00k", "1.00M", "0", "7.00k", "200", "500"]
+    );
     assert_eq!(
         words(&lines[4]),
-        ["10.0.0.2/1500/tcp", "down", "1.00k", "1.00M", "4.10k", "200", "500"]
+        ["10.0.0.2/1500/tcp", "down", "1.00k", "1.00M", "4.10k", "7.00k", "200", "500"]
     );
 }
 
