@@ -19,7 +19,7 @@ use crate::{
         RecordingStatus, SpoolStatus, Status,
     },
     doctor::Check,
-    handler::{CHUNK, JOURNAL, bounds, health},
+    handler::{CHUNK, JOURNAL, bounds, health, spooling},
     input::tcp::SENDING,
     inspect,
     net::socket::UDP_BUFFER,
@@ -166,14 +166,16 @@ fn the_service_manager_waits_as_long_as_is_documented() {
 fn how_much_waits_and_for_how_long_is_documented() {
     let text = one_line(&document("delivery.md"));
     for number in [
-        format!("{} MiB of each exporter session while it can't be reached", SPOOL_FROM >> 20),
+        format!("{} MiB of each exporter session, while it can't be reached", SPOOL_FROM >> 20),
         format!("{} MiB while it is merely slow", MAX_QUEUE_BYTES >> 20),
         format!("at most {} MiB for all sessions", MAX_DESTINATION_BYTES >> 20),
         format!("a {}th of `SPOOL_MAX_MB`", spool::SEGMENTS),
         format!("tried again every {} ms", spool::RETRY.as_millis()),
         format!("up to {} MiB for each receiver", spool::MAX_WAITING_BYTES >> 20),
         format!("what can be sent within {} s is sent", DRAIN.as_secs()),
-        format!("less than {} MiB of each session", SPOOL_FROM >> 20),
+        format!("where more than {} sessions wait for it less than", spooling::EARLY),
+        format!("less than {} MiB of each.", SPOOL_FROM >> 20),
+        format!("gives nothing for {} s is not waited for", spooling::PATIENCE.as_secs()),
     ] {
         assert!(text.contains(&number), "docs/delivery.md lacks: {number}");
     }

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{health::Health, relay::Relay, shared::Shared};
+use super::{health::Health, relay::Relay, shared::Shared, spooling};
 use crate::{
     config::{Destination, Host, Protocol},
     net::socket,
@@ -44,6 +44,9 @@ pub async fn maintain(shared: Rc<Shared>, relay: Rc<RefCell<Relay>>, id: OutletI
     let mut connector = Connector { destination, source, udp: None, health };
     let mut backoff = Backoff::default();
     while !relay.borrow_mut().is_finished(id) {
+        if !has_its_turn(&shared, &relay, id, &connector.destination).await {
+            continue;
+        }
         if connector.health.is_down() && !connector.is_back(&relay, id).await {
             continue;
         }
@@ -79,6 +82,27 @@ pub async fn maintain(shared: Rc<Shared>, relay: Rc<RefCell<Relay>>, id: OutletI
         pause_or_finish(&relay, id, pause).await;
     }
     relay.borrow_mut().remove(id);
+}
+
+/// What earlier sessions have left on disk leaves first: waits until it has. False: look again.
+async fn has_its_turn(
+    shared: &Shared,
+    relay: &Rc<RefCell<Relay>>,
+    id: OutletId,
+    destination: &Destination,
+) -> bool {
+    let changed = spooling::changed(shared);
+    let notified = changed.notified();
+    if relay.borrow().is_orphan() || spooling::is_clear(shared, destination) {
+        return true;
+    }
+    let wake = relay.borrow_mut().outlet(id).map(|outlet| Rc::clone(&outlet.wake));
+    let Some(wake) = wake else { return true };
+    tokio::select! {
+        () = notified => {}
+        () = wake.notified() => {}
+    }
+    false
 }
 
 /// Waits for `pause`, or until the outlet is finished.

@@ -11,7 +11,7 @@ pub mod health;
 mod recording;
 mod relay;
 mod shared;
-mod spooling;
+pub mod spooling;
 mod thread;
 
 pub use chunks::CHUNK;

@@ -144,7 +144,7 @@ impl Shared {
 
     /// Whether there are as many sessions as there may be (`MAX_SESSIONS`).
     pub fn is_crowded(&self) -> bool {
-        self.relays.borrow().len() >= self.limits().sessions
+        self.sessions() >= self.limits().sessions
     }
 
     /// What exporters can make the receiver take.
@@ -213,6 +213,11 @@ impl Shared {
     /// Whether there is any session.
     pub fn has_sessions(&self) -> bool {
         !self.relays.borrow().is_empty()
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.relays.borrow().len()
     }
 
     /// The sessions there are.

@@ -1,7 +1,7 @@
 //! An outlet whose messages go through the spool: the newest to the disk, the oldest from there into
 //! the queue.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -13,8 +13,10 @@ use crate::{
     spool::{Handle, Label, Portion, Spooler, messages},
 };
 
-/// Bytes that may wait in memory for a destination that is away.
+/// Bytes that may wait in memory for a destination that is away ...
 pub const SPOOL_FROM: usize = 8 << 20;
+/// ... and how long they may, so that a crash costs little.
+const SPOOL_AFTER: Duration = Duration::from_secs(1);
 /// Bytes that are kept in memory of what is on disk, for a destination that takes messages ...
 const KEEP: usize = 4 << 20;
 /// ... and when more of it is read.
@@ -84,10 +86,12 @@ impl Outlet {
         active.map(|spooling| spooling.handle.is_full())
     }
 
-    /// Whether so much waits in memory that it has to go to the disk.
-    pub fn must_spool(&self) -> bool {
+    /// Whether so much waits in memory that it has to go to the disk; `early`: or for so long.
+    pub fn must_spool(&self, early: bool) -> bool {
+        let long = early && self.queue.outstanding() > 0 && self.progress.elapsed() >= SPOOL_AFTER;
+        let away = !self.link().is_up();
         !self.is_spooling()
-            && (self.is_full() || (!self.link().is_up() && self.queue().bytes() >= SPOOL_FROM))
+            && (self.is_full() || (away && (long || self.queue.bytes() >= SPOOL_FROM)))
     }
 
     /// Puts all that waits into the spool, of which the session's `router` knows all templates.

@@ -54,6 +54,8 @@ pub enum Reply {
     Closed(u64),
     /// A spool that an earlier daemon has left behind.
     Found(u64, Label),
+    /// All of these have been found, or the directory can't be read.
+    Looked,
     /// There may be room again.
     Space,
 }
@@ -79,6 +81,7 @@ impl Worker {
     /// Works until there is nobody left to give jobs.
     pub fn run(mut self, jobs: &Inbox<Job>) {
         self.open();
+        self.say(Reply::Looked);
         let mut tick = Instant::now() + TICK;
         loop {
             let wake = self.retry_at.map_or(tick, |retry| retry.min(tick));

@@ -2,6 +2,7 @@
 
 mod commands;
 mod crash;
+mod kills;
 mod limits;
 mod outage;
 mod redefined;

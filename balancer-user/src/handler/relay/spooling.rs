@@ -1,6 +1,6 @@
 //! The session's spools: what its destinations, or nobody, can take for now.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use common::message::{Header, set_sequence};
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{Mode, Protocol},
-    output::{Entry, OutletId},
+    output::{Entry, Outlet, OutletId},
     session::{Router, Shape},
     spool::{Label, Portion, messages},
 };
@@ -59,6 +59,21 @@ impl Relay {
         self.backlog.spool() == Some(spool) || outlets.any(|outlet| outlet.spool() == Some(spool))
     }
 
+    /// Whether it sends what an earlier session has left.
+    pub fn is_orphan(&self) -> bool {
+        self.orphan.is_some()
+    }
+
+    /// Whether it has nothing to send for so long because the disk does not give it.
+    pub fn waits_for_disk(&self, patience: Duration) -> bool {
+        let waits = |outlet: &Outlet| {
+            outlet.link().is_up()
+                && outlet.queue().outstanding() == 0
+                && outlet.progress.elapsed() >= patience
+        };
+        self.backlog.len() == 0 && self.outlets.iter().any(waits)
+    }
+
     /// Puts an entry behind what is in the destination's spool.
     pub(super) fn enqueue_spooled(&mut self, target: usize, entry: &Entry) -> bool {
         // Who can be held back is, before anything has to be dropped.
@@ -69,9 +84,10 @@ impl Relay {
 
     /// Looks after the spools at the end of a batch, and once in a while.
     pub fn tend_spools(&mut self) {
+        let early = self.shared.sessions() <= spooling::EARLY;
         for outlet in &mut self.outlets {
             if self.mode != Mode::RoundRobin
-                && outlet.must_spool()
+                && outlet.must_spool(early)
                 && let Some(spooler) = self.shared.spooler()
             {
                 outlet.begin_spooling(&self.router, &spooler, self.peer);
