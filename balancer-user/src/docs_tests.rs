@@ -207,6 +207,7 @@ fn status() -> Status {
         kernel_messages: 0,
         bytes: 0,
         resent: 0,
+        handed_on: 0,
         queued_bytes: 0,
         unacknowledged_bytes: 0,
         unread_bytes: 0,

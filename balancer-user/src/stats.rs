@@ -216,6 +216,8 @@ pub struct DestinationStats {
     pub bytes: Counter,
     /// Messages taken back from a connection that broke before they were known to have arrived.
     pub resent: Counter,
+    /// RoundRobin: messages of its turns that were handed to others when it was down.
+    pub handed_on: Counter,
     /// Connections (UDP: sockets) that are up.
     pub up: Counter,
     /// Connections that are being made for the first time.
@@ -228,6 +230,8 @@ pub struct DestinationStats {
     pub unacknowledged_bytes: Counter,
     /// Bytes that were acknowledged and are kept because the collector has perhaps not read them.
     pub unread_bytes: Counter,
+    /// Memory of the queues beside these bytes.
+    pub overhead_bytes: Counter,
     /// What was dropped for this destination.
     pub drops: Drops,
     /// Limits the lines that say that it is up.
@@ -244,12 +248,14 @@ impl DestinationStats {
             messages: Counter::default(),
             bytes: Counter::default(),
             resent: Counter::default(),
+            handed_on: Counter::default(),
             up: Counter::default(),
             connecting: Counter::default(),
             down: Counter::default(),
             queued_bytes: Counter::default(),
             unacknowledged_bytes: Counter::default(),
             unread_bytes: Counter::default(),
+            overhead_bytes: Counter::default(),
             drops: Drops::default(),
             log_up: RateLimit::default(),
             log_down: RateLimit::default(),

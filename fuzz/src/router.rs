@@ -98,7 +98,7 @@ impl World {
                     routed
                 }
                 Payload::Composed(bytes) => bytes,
-                Payload::Dropped(_) => continue,
+                Payload::Dropped(_) | Payload::Missed => continue,
             };
             assert_eq!(check_datagram(bytes), Ok(()));
             assert!(bytes.len() >= HEADER_LEN);

@@ -176,6 +176,8 @@ pub struct DestinationStatus {
     /// Messages taken back from connections that broke before they were known to have arrived;
     /// `messages` has them, and once more when they are sent again, here or to another destination.
     pub resent: u64,
+    /// `RoundRobin`: messages of its turns that were handed to others when it was down.
+    pub handed_on: u64,
     /// Bytes that wait in memory.
     pub queued_bytes: u64,
     /// Bytes that were sent, and are kept until the collector's TCP acknowledges them.
@@ -324,6 +326,7 @@ impl DestinationStatus {
             bytes: stats.bytes.get() + bytes,
             kernel_messages: messages,
             resent: stats.resent.get(),
+            handed_on: stats.handed_on.get(),
             queued_bytes: stats.queued_bytes.get(),
             unacknowledged_bytes: stats.unacknowledged_bytes.get(),
             unread_bytes: stats.unread_bytes.get(),

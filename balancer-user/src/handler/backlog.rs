@@ -239,6 +239,13 @@ impl Backlog {
         }
     }
 
+    /// Messages have gone from one outlet's queue to others'.
+    pub fn handed_on(&mut self, outlets: &[Outlet]) {
+        if let Some(taken) = self.spooling.as_mut().and_then(|spooling| spooling.taken.as_mut()) {
+            *taken = Taken::now(taken.upto, outlets);
+        }
+    }
+
     /// Messages have been read. Those whose templates and options have been missed come back.
     pub fn read(&mut self, portion: Portion) -> Vec<u8> {
         let Some(spooling) = &mut self.spooling else { return Vec::new() };

@@ -84,6 +84,21 @@ pub const METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "ipfix_balancer_destination_handed_on_total",
+        kind: Kind::Counter,
+        labels: &["receiver", "destination", "protocol"],
+        meaning: "RoundRobin: messages of its turns that were handed to others when it was down.",
+        read: |status, put| each(status, |labels, d| put(&labels, number(d.handed_on))),
+        alert: Alert {
+            name: "IpfixBalancerDestinationHandsOn",
+            when: "increase(ipfix_balancer_destination_handed_on_total[15m]) > 0",
+            lasting: "1h",
+            severity: Severity::Warning,
+            advice: "{{ $labels.destination }} of {{ $labels.receiver }} on {{ $labels.instance }} fails again and again, \
+                     and others get its messages: nothing is lost by it, but some arrive at two collectors.",
+        },
+    },
+    Metric {
         name: "ipfix_balancer_destination_queued_bytes",
         kind: Kind::Gauge,
         labels: &["receiver", "destination", "protocol"],

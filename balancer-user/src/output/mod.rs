@@ -8,5 +8,5 @@ mod unread;
 pub use outlet::{
     Link, MAX_DESTINATION_BYTES, MAX_QUEUE_BYTES, MAX_UNREAD_BYTES, Outlet, OutletId,
 };
-pub use queue::{Entry, Queue};
+pub use queue::{Entry, Queue, Taken};
 pub use spooling::SPOOL_FROM;

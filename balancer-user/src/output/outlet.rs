@@ -18,13 +18,14 @@ use tokio::{
 };
 
 use super::{
-    queue::{Entry, Left, Queue},
+    queue::{Entry, Left, Queue, Taken},
     spooling::Spooling,
     unread::Unread,
 };
 use crate::{
     config::Destination,
     net::{mmsg, socket},
+    session::Router,
     stats::{Counter, DestinationStats},
 };
 
@@ -114,8 +115,8 @@ pub struct Outlet {
     unasked: usize,
     /// Whether its window is shut, and the connection is not to be given up for that.
     spared: bool,
-    /// What the gauges of queued, unacknowledged and unread bytes count for this queue.
-    gauged: [u64; 3],
+    /// What the gauges of queued, unacknowledged, unread and other bytes count for this queue.
+    gauged: [u64; 4],
     gso: bool,
 }
 
@@ -142,7 +143,7 @@ impl Outlet {
             unread: Unread::default(),
             unasked: 0,
             spared: false,
-            gauged: [0; 3],
+            gauged: [0; 4],
             gso: true,
         }
     }
@@ -201,18 +202,32 @@ impl Outlet {
         if let Some(full) = self.is_spool_full() {
             return full;
         }
-        self.queue.bytes() >= MAX_QUEUE_BYTES || self.is_destination_full()
+        self.queue.memory() >= MAX_QUEUE_BYTES || self.is_destination_full()
     }
 
     /// Whether as much waits in memory for the destination as may, over all sessions.
     pub fn is_destination_full(&self) -> bool {
-        self.stats.queued_bytes.get() + self.stats.unacknowledged_bytes.get()
-            >= to_u64(MAX_DESTINATION_BYTES)
+        let stats = &self.stats;
+        let of_all = [&stats.queued_bytes, &stats.unacknowledged_bytes, &stats.overhead_bytes];
+        of_all.map(Counter::get).iter().sum::<u64>() >= to_u64(MAX_DESTINATION_BYTES)
     }
 
     /// Puts an entry into the queue. A UDP socket sends a datagram for each entry.
     pub fn push(&mut self, entry: Entry) {
         self.queue.push(entry);
+    }
+
+    /// RoundRobin: takes messages out for others, see [`Queue::take_turns`].
+    pub fn hand_on(
+        &mut self,
+        router: &mut Router,
+        target: usize,
+        taker: impl FnMut(&Router, &Entry) -> Option<usize>,
+    ) -> Vec<Taken> {
+        let taken = self.queue.take_turns(router, target, taker);
+        self.stats.handed_on.add(to_u64(taken.len()));
+        self.gauge_queue();
+        taken
     }
 
     /// Sends what waits, as far as the socket takes it. The queue's gauge is brought up to date.
@@ -368,11 +383,17 @@ impl Outlet {
         self.lags &= !self.queue.is_written();
         let queue = &self.queue;
         let sent = queue.unacknowledged();
-        let now = [queue.outstanding() - sent, sent, queue.bytes() - queue.outstanding()];
+        let (kept, waiting) = (queue.bytes(), queue.outstanding());
+        let now = [waiting - sent, sent, kept - waiting, queue.memory() - kept];
         let now = now.map(to_u64);
         let before = std::mem::replace(&mut self.gauged, now);
         let stats = &self.stats;
-        let gauges = [&stats.queued_bytes, &stats.unacknowledged_bytes, &stats.unread_bytes];
+        let gauges = [
+            &stats.queued_bytes,
+            &stats.unacknowledged_bytes,
+            &stats.unread_bytes,
+            &stats.overhead_bytes,
+        ];
         for ((gauge, before), now) in gauges.into_iter().zip(before).zip(now) {
             gauge.change(before, now);
         }

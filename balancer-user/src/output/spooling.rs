@@ -324,13 +324,14 @@ fn replay(router: &mut Router, portion: Portion) -> Vec<Entry> {
             let content = match delivery.payload {
                 Payload::Whole => bytes.slice_ref(message),
                 Payload::Composed(bytes) => bytes,
-                Payload::Dropped(_) => continue,
+                Payload::Dropped(_) | Payload::Missed => continue,
             };
             entries.push(Entry {
                 bytes: content,
                 messages: 1,
                 domain: delivery.domain,
                 control: delivery.control,
+                turn: false,
                 preamble: false,
                 spooled: Some(number + u64::from(place + 1 == count)),
                 before: delivery.before,

@@ -49,6 +49,13 @@ pub struct Before {
     pub(super) templates: Rc<Templates>,
 }
 
+impl Before {
+    /// Bytes that are kept for its sake, about.
+    pub fn bytes(&self) -> usize {
+        self.templates.bytes()
+    }
+}
+
 /// Which kinds of sets a message has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contents {

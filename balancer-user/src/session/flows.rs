@@ -62,7 +62,7 @@ impl FlowCount {
 }
 
 /// Data records of a message, options data included; `None` where a template is not known.
-fn records(message: &[u8], templates: &Templates) -> Option<u32> {
+pub fn records(message: &[u8], templates: &Templates) -> Option<u32> {
     let counts = data_sets(message).map(|set| {
         let template = templates.get(set.id)?;
         Some(DataRecords::of(set.body(), &template).take_while(Result::is_ok).count())

@@ -89,7 +89,7 @@ impl Bench {
                 match &delivery.payload {
                     Payload::Composed(composed) => self.got[target].push(composed.to_vec()),
                     Payload::Whole => self.got[target].push(bytes.clone()),
-                    Payload::Dropped(_) => {}
+                    Payload::Dropped(_) | Payload::Missed => {}
                 }
             }
         }

@@ -143,6 +143,11 @@ impl DestinationStatus {
         number(&self.0, "resent")
     }
 
+    /// Messages of its turns that were handed to others.
+    pub fn handed_on(&self) -> u64 {
+        number(&self.0, "handed_on")
+    }
+
     /// Messages on disk that have not arrived.
     pub fn spooled(&self) -> u64 {
         number(&self.0, "spooled_messages")

@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "what is not as expected fails the test")]
 
+mod handed_on;
 mod killed;
 mod scene;
 mod silent;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ipfix_balancer_tests::collector::{Collector, Session};
-use ipfix_balancer_tests::decode::{self, Record};
+use ipfix_balancer_tests::decode::{self, Record, Tally};
 use ipfix_balancer_tests::exporter::{Flows, TcpExporter};
 use ipfix_balancer_tests::poll;
 
@@ -102,4 +102,24 @@ pub fn each_at_least_once(sent: &[Vec<u8>], sessions: &[Session]) -> Result<usiz
         places.len()
     );
     Ok(again)
+}
+
+/// Checks what all collectors together got of a session in `RoundRobin`: in each connection templates
+/// come first, nothing is undecodable, and the sequence numbers have no gap; and each record is
+/// somewhere. Gives the number of records that are there once more.
+pub fn each_somewhere(sent: &[Vec<u8>], collectors: &[Collector]) -> Result<usize> {
+    let sent = decode::session(sent);
+    let mut received = Vec::new();
+    for (number, collector) in collectors.iter().enumerate() {
+        for (index, session) in collector.sessions().iter().enumerate() {
+            let decoded = decode::session(&session.messages);
+            let problem = decoded.problems.first();
+            ensure!(problem.is_none(), "collector {number}, session {index}: {problem:?}");
+            received.push(decoded);
+        }
+    }
+    let flows = Tally::of(received.iter().flat_map(|decoded| decoded.flows()));
+    let difference = Tally::of(sent.flows()).difference(&flows);
+    ensure!(difference.missing == 0, "{difference}");
+    Ok(difference.surplus)
 }

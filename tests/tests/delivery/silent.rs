@@ -14,13 +14,14 @@ use super::scene::{Load, SLOW, arrive_at};
 const A_WHILE: usize = 500;
 
 /// What becomes of a collector's host, and how it comes back.
-struct Fault {
-    begin: fn(&Lab) -> Result<()>,
+pub struct Fault {
+    pub begin: fn(&Lab) -> Result<()>,
     end: fn(&Lab) -> Result<()>,
 }
 
 /// Nothing comes back from it, and no error from anywhere.
-const HOST_GONE: Fault = Fault { begin: |lab| swallow(lab, "add"), end: |lab| swallow(lab, "del") };
+pub const HOST_GONE: Fault =
+    Fault { begin: |lab| swallow(lab, "add"), end: |lab| swallow(lab, "del") };
 
 fn swallow(lab: &Lab, change: &str) -> Result<()> {
     let site = &lab.collectors()[0];

@@ -8,10 +8,11 @@ use std::{
 use balancer_user::{
     config::{Mode, Protocol},
     input::frame::next_in_stream,
-    output::{Entry, Queue},
+    output::{Entry, Queue, Taken},
     session::{Delivery, Outlook, Payload, Router, Shape, all_targets, bit, each_target},
 };
 use bytes::Bytes;
+use common::message::Header;
 use ipfix_balancer_tests::{
     decode::{self, Decoded, Problem, Record, Tally},
     wire,
@@ -20,6 +21,9 @@ use netflow_parser::{NetflowPacket, NetflowParser, variable_versions::ipfix::Flo
 use proptest::{prelude::*, test_runner::TestCaseError};
 
 use super::exporter::{DOMAINS, Domain, Event};
+
+/// Messages in a queue that is full.
+const FULL: u64 = 5;
 
 type Verdict = Result<(), TestCaseError>;
 
@@ -159,11 +163,17 @@ impl World {
     fn route(&mut self, message: &[u8]) {
         let mut outlook =
             Outlook { turn: 0, reachable: 0, queued: false, room: usize::MAX, now: Instant::now() };
+        let mut full = 0;
         for (target, collector) in self.collectors.iter().enumerate() {
             let waiting = !collector.queue.is_empty();
             outlook.turn |= if collector.up { bit(target) } else { 0 };
             outlook.reachable |= if collector.up || waiting { bit(target) } else { 0 };
             outlook.queued |= waiting || !collector.up;
+            full |= if collector.queue.messages() >= FULL { bit(target) } else { 0 };
+        }
+        if outlook.turn & !full != 0 {
+            outlook.turn &= !full;
+            outlook.reachable &= !full;
         }
         let (mut bytes, mut deliveries) = (message.to_vec(), Vec::new());
         self.router.route(&mut bytes, &outlook, &mut deliveries).unwrap();
@@ -174,7 +184,14 @@ impl World {
         let whole = Bytes::from(bytes);
         for delivery in deliveries {
             for target in each_target(delivery.to) {
-                self.collectors[target].queue.push(entry(&delivery, &whole));
+                if delivery.payload == Payload::Missed {
+                    self.collectors[target].queue.keep_before(delivery.before.as_ref().unwrap());
+                    continue;
+                }
+                let mut entry = entry(&delivery, &whole);
+                entry.turn =
+                    self.setting.mode == Mode::RoundRobin && delivery.payload == Payload::Whole;
+                self.collectors[target].queue.push(entry);
                 self.drain(target);
             }
         }
@@ -223,6 +240,38 @@ impl World {
         let others = self.collectors.iter().filter(|collector| collector.up).count();
         if self.collectors[destination].up && others > 1 {
             self.collectors[destination].up = false;
+            self.fail_over(destination);
+        }
+    }
+
+    /// RoundRobin: others get what was the turn of a destination that is down, as far as they can.
+    fn fail_over(&mut self, from: usize) {
+        let others = (1..self.setting.destinations).map(|n| (from + n) % self.setting.destinations);
+        let takers: Vec<usize> = others.filter(|other| self.collectors[*other].up).collect();
+        for domain in self.collectors[from].queue.domains() {
+            for taker in &takers {
+                if let Some(last) = self.collectors[*taker].queue.last_of(domain) {
+                    self.router.settle(*taker, last);
+                }
+            }
+        }
+        let mut turns = takers.iter().copied().cycle();
+        let queue = &mut self.collectors[from].queue;
+        let taken = queue.take_turns(&mut self.router, from, |router, entry| {
+            let able = |taker: &usize| {
+                router.is_settled(entry.domain, *taker)
+                    && router.can_give_again(*taker, &entry.bytes)
+            };
+            turns.by_ref().take(takers.len()).find(able)
+        });
+        for Taken { mut entry, records, to } in taken {
+            let header = Header::read(&entry.bytes).unwrap();
+            let (ahead, number) = self.router.give_again(to, &header, records);
+            entry.set_number(number);
+            let queue = &mut self.collectors[to].queue;
+            ahead.into_iter().for_each(|state| queue.push(Entry::state(header.domain, state)));
+            queue.push(entry);
+            self.drain(to);
         }
     }
 
@@ -236,6 +285,11 @@ impl World {
         collector.sessions.push(Vec::new());
         collector.queue.resume(&mut self.router, target);
         self.drain(target);
+        for other in 0..self.setting.destinations {
+            if !self.collectors[other].up {
+                self.fail_over(other);
+            }
+        }
     }
 
     /// Everyone comes back, and gets one more message of each domain.
@@ -416,14 +470,16 @@ fn entry(delivery: &Delivery, whole: &Bytes) -> Entry {
     let bytes = match &delivery.payload {
         Payload::Whole => whole.clone(),
         Payload::Composed(bytes) => bytes.clone(),
-        Payload::Dropped(reason) => panic!("dropped: {reason:?}"),
+        Payload::Dropped(_) | Payload::Missed => panic!("{:?}", delivery.payload),
     };
     Entry {
         bytes,
         messages: 1,
         domain: delivery.domain,
         control: delivery.control,
+        turn: false,
         preamble: false,
+        spooled: None,
         before: delivery.before.clone(),
         borrowed: false,
     }

@@ -175,7 +175,7 @@ fn sent(delivery: &Delivery, message: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let bytes = match &delivery.payload {
         Payload::Composed(bytes) => bytes.to_vec(),
         Payload::Whole => message.to_vec(),
-        Payload::Dropped(_) => return Vec::new(),
+        Payload::Dropped(_) | Payload::Missed => return Vec::new(),
     };
     each_target(delivery.to).map(|to| (to, bytes.clone())).collect()
 }

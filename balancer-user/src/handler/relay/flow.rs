@@ -139,6 +139,7 @@ impl Relay {
         let mut deliveries = Vec::new();
         if self.router.route(&mut message, &outlook, &mut deliveries).is_ok() {
             for delivery in deliveries.iter().filter(|delivery| delivery.control) {
+                self.keep_before(Targets::MAX, delivery.before.as_ref());
                 for target in each_target(delivery.to) {
                     self.router.lost(delivery.domain, target);
                 }

@@ -36,6 +36,7 @@ enum Content {
     Buffer(Range<usize>),
     Composed(Bytes),
     Dropped(Reason),
+    Missed,
 }
 
 impl Relay {
@@ -50,6 +51,7 @@ impl Relay {
                 reachable |= if up || waiting { bit(target) } else { 0 };
             }
         }
+        queued |= self.leaving.iter().any(|outlet| !outlet.queue().is_empty());
         let room = self.shared.room();
         Outlook { turn, reachable, queued, room, now: now.into_std() }
     }
@@ -122,6 +124,7 @@ impl Relay {
             Payload::Whole => Content::Buffer(range.clone()),
             Payload::Composed(message) => Content::Composed(message),
             Payload::Dropped(reason) => Content::Dropped(reason),
+            Payload::Missed => Content::Missed,
         };
         if self.runs
             && !delivery.control
@@ -145,11 +148,19 @@ impl Relay {
     /// be sent at once keep their own copy of a few messages, not all of it.
     pub fn dispatch(&mut self, buffer: &Bytes, pending: impl Iterator<Item = Pending>) {
         for planned in pending {
+            if let Some(before) = &planned.before {
+                // Nothing more is sent there.
+                self.leaving.iter_mut().for_each(|o| o.queue_mut().keep_before(before));
+            }
             let (bytes, borrowed) = match planned.content {
                 Content::Buffer(range) => (buffer.slice(range), true),
                 Content::Composed(bytes) => (bytes, false),
                 Content::Dropped(reason) => {
                     self.drop_for(planned.to, reason, planned.messages, None);
+                    continue;
+                }
+                Content::Missed => {
+                    self.keep_before(planned.to, planned.before.as_ref());
                     continue;
                 }
             };
@@ -159,6 +170,7 @@ impl Relay {
                     messages: planned.messages,
                     domain: planned.domain,
                     control: planned.control,
+                    turn: borrowed && self.mode == Mode::RoundRobin,
                     preamble: false,
                     spooled: None,
                     before: planned.before.clone(),
@@ -182,9 +194,21 @@ impl Relay {
         // In RoundRobin the router has been told who is full when the batch began.
         if mode != Mode::RoundRobin && outlet.is_full() && self.shared.spooler().is_none() {
             let lost = entry.control.then_some(entry.domain);
+            self.keep_before(bit(target), entry.before.as_ref());
             self.drop_for(bit(target), Reason::QueueFull, entry.messages, lost);
         } else {
             outlet.push(entry);
+        }
+    }
+
+    /// What waits for `targets` was encoded by templates that have been redefined since, and they are
+    /// not sent the new ones now.
+    pub(super) fn keep_before(&mut self, targets: Targets, before: Option<&Before>) {
+        let Some(before) = before else { return };
+        for target in each_target(targets) {
+            if let Some(outlet) = self.outlets.get_mut(target) {
+                outlet.queue_mut().keep_before(before);
+            }
         }
     }
 
@@ -210,6 +234,9 @@ impl Relay {
     pub fn flush(&mut self, sender: &mut mmsg::Sender, buffer: Option<usize>) {
         if let Some(file) = &mut self.file {
             file.flush();
+        }
+        if !self.unsettled.is_empty() {
+            self.fail_over_unsettled();
         }
         for outlet in &mut self.outlets {
             outlet.flush(sender);

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{super::spooling, LINGER, Relay};
 use crate::{
+    config::Mode,
     net::socket,
     output::{Link, Outlet, OutletId},
 };
@@ -61,6 +62,7 @@ impl Relay {
             }
         }
         self.flush_one(id);
+        self.fail_over();
         self.release();
     }
 
@@ -106,6 +108,7 @@ impl Relay {
                 "destination is down, see whether the collector runs; it is tried again: {error}"
             );
         }
+        self.fail_over();
         self.release();
         self.hand_over();
         self.space.notify_one();
@@ -128,6 +131,7 @@ impl Relay {
         for outlet in self.outlets.iter_mut().chain(&mut self.leaving) {
             outlet.look_after();
         }
+        self.fail_over();
         self.tend_spools();
         self.tend_backlog();
         self.space.notify_one();
@@ -144,7 +148,14 @@ impl Relay {
         let Some(deadline) = outlet.closing else { return false };
         let stuck = !outlet.link().is_up() || outlet.progress.elapsed() >= LINGER;
         let given_up = (Instant::now() >= deadline && stuck) || (leaves && is_down);
-        (!waiting && outlet.is_delivered()) || given_up
+        let delivered = !waiting && outlet.is_delivered() && (leaving || !self.may_take_over());
+        delivered || given_up
+    }
+
+    /// RoundRobin: whether a destination may still fail that has messages, which others then get.
+    fn may_take_over(&mut self) -> bool {
+        let mut up = self.outlets.iter_mut().filter(|outlet| outlet.link().is_up());
+        self.mode == Mode::RoundRobin && up.any(|outlet| !outlet.is_delivered())
     }
 
     /// Takes the outlet away; with the last one the ended session is gone.

@@ -1,5 +1,6 @@
 //! One exporter session at work: its router, and the outlets that the router's deliveries go to.
 
+mod failover;
 mod flow;
 mod intake;
 mod links;
@@ -72,6 +73,8 @@ pub struct Relay {
     ended: bool,
     /// What the receiver counts for the session's templates, options and observation domains.
     state_bytes: usize,
+    /// RoundRobin: domains of which messages wait to be handed on until the exporter's next message.
+    unsettled: Vec<u32>,
     /// Outlets of the ended session that have finished.
     finished: usize,
     /// How long it lasts after its end, if what waits can't be sent.
@@ -149,6 +152,7 @@ impl Relay {
             holding: false,
             runs: can_merge(&receiver),
             ended: false,
+            unsettled: Vec::new(),
             finished: 0,
             linger: LINGER,
             orphan: None,
@@ -266,6 +270,8 @@ impl Relay {
             return;
         }
         self.ended = true;
+        // Afterwards nobody may be left to take it.
+        self.move_turns();
         // What the kernel path has of the session it keeps: it goes on until the next daemon comes.
         self.kernel = None;
         self.shared.log_session(self.peer, how);

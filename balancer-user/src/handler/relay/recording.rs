@@ -60,7 +60,7 @@ impl Relay {
         let (bytes, received) = match &delivery.payload {
             Payload::Whole => (message, true),
             Payload::Composed(composed) => (&**composed, false),
-            Payload::Dropped(_) => return,
+            Payload::Dropped(_) | Payload::Missed => return,
         };
         if self.file.as_mut().is_some_and(|file| file.push(bytes, received)) {
             return;

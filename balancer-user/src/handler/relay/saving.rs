@@ -105,7 +105,14 @@ impl Relay {
             let mut journal = self.shared.journal.borrow_mut();
             journal.learned(number, lesson);
             journal.progressed(number, progress);
-        } else if self.numbered && !self.noted {
+        } else {
+            self.note_numbers();
+        }
+    }
+
+    /// Has the journal told of numbers that have changed.
+    pub(super) fn note_numbers(&mut self) {
+        if self.numbered && !self.noted {
             self.noted = true;
             self.shared.progressed(self.number);
         }

@@ -12,7 +12,12 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use common::message::{HEADER_LEN, Header};
 
+pub use removal::Taken;
+
 use crate::session::Before;
+
+/// An entry's place in a queue, and what an allocation of its own takes.
+const OVERHEAD: usize = 128;
 
 /// One message, or a run of messages that came and leave together.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub struct Entry {
     pub domain: u32,
     /// Whether it is a single message with templates or options.
     pub control: bool,
+    /// RoundRobin: whether it is what its destination was given in turn, and others were not.
+    pub turn: bool,
     /// Whether it was put ahead of the queue when a connection began, for what came behind it.
     pub preamble: bool,
     /// Number of the message behind it in the spool, if it is there as well.
@@ -44,6 +51,8 @@ pub struct Queue {
     entries: VecDeque<Entry>,
     /// Bytes of all entries.
     bytes: usize,
+    /// Memory that they take beside these.
+    overhead: usize,
     /// Entries at the front that have been written whole to the connection.
     sent: usize,
     /// Their bytes, and those that have been written of the entry behind them.
@@ -69,17 +78,45 @@ pub struct Left {
     pub bytes: u64,
 }
 
+impl Entry {
+    /// Memory that it takes beside its bytes, about. Old templates are counted in each queue that
+    /// keeps them.
+    fn overhead(&self) -> usize {
+        OVERHEAD + self.before.as_ref().map_or(0, Before::bytes)
+    }
+
+    /// A message of templates and options that the balancer has composed.
+    pub fn state(domain: u32, bytes: Bytes) -> Entry {
+        Entry {
+            bytes,
+            messages: 1,
+            domain,
+            control: true,
+            turn: false,
+            preamble: false,
+            spooled: None,
+            before: None,
+            borrowed: false,
+        }
+    }
+}
+
 impl Queue {
     /// Appends.
     pub fn push(&mut self, entry: Entry) {
-        self.bytes += entry.bytes.len();
         self.pushed += u64::try_from(entry.bytes.len()).unwrap_or(0);
+        self.grow(&entry);
         self.entries.push_back(entry);
     }
 
     /// Bytes that are kept.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory that is taken, about: what is kept, and for each entry its place and old templates.
+    pub fn memory(&self) -> usize {
+        self.bytes + self.overhead
     }
 
     /// Bytes that wait to be written, or to be acknowledged.
@@ -169,7 +206,7 @@ impl Queue {
 
     fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
-        self.bytes -= entry.bytes.len();
+        self.shrink(&entry);
         self.settled = self.settled.saturating_sub(1);
         self.left_of_spool = self.left_of_spool.max(entry.spooled.unwrap_or(0));
         Some(entry)
@@ -206,6 +243,29 @@ impl Queue {
             entry.bytes = copies.split().freeze();
             entry.borrowed = false;
         }
+    }
+
+    /// Templates are redefined by a message that is not put into the queue: what is in it was encoded by
+    /// the old ones.
+    pub fn keep_before(&mut self, before: &Before) {
+        let of_domain =
+            |entry: &&mut Entry| headers(&entry.bytes).any(|h| h.domain == before.domain);
+        // One that has old templates has older ones.
+        let last = self.entries.iter_mut().rev().find(of_domain);
+        if let Some(entry) = last.filter(|entry| entry.before.is_none()) {
+            entry.before = Some(before.clone());
+            self.overhead += before.bytes();
+        }
+    }
+
+    fn grow(&mut self, entry: &Entry) {
+        self.bytes += entry.bytes.len();
+        self.overhead += entry.overhead();
+    }
+
+    fn shrink(&mut self, entry: &Entry) {
+        self.bytes -= entry.bytes.len();
+        self.overhead -= entry.overhead();
     }
 
     /// Drops everything.

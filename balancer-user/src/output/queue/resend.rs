@@ -94,17 +94,8 @@ impl Queue {
     /// Puts messages ahead of everything. Not while the first entry is half written.
     fn push_front(&mut self, messages: Vec<(u32, Bytes)>) {
         for (domain, bytes) in messages.into_iter().rev() {
-            self.bytes += bytes.len();
-            let entry = Entry {
-                bytes,
-                messages: 1,
-                domain,
-                control: true,
-                preamble: true,
-                spooled: None,
-                before: None,
-                borrowed: false,
-            };
+            let entry = Entry { preamble: true, ..Entry::state(domain, bytes) };
+            self.grow(&entry);
             self.entries.push_front(entry);
             self.settled += 1;
         }

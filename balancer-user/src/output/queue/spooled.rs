@@ -83,7 +83,7 @@ impl Queue {
             && self.entries.len() > written
             && let Some(entry) = self.entries.pop_back_if(|entry| entry.spooled.is_some())
         {
-            self.bytes -= entry.bytes.len();
+            self.shrink(&entry);
             from = entry.spooled.map(|behind| behind.saturating_sub(entry.messages.into()));
         }
         self.settled = self.settled.min(self.entries.len());

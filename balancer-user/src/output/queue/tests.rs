@@ -1,4 +1,10 @@
+use std::time::Instant;
+
 use super::*;
+use crate::{
+    config::{Mode, Protocol},
+    session::{Outlook, Router, Shape},
+};
 
 fn message(domain: u32, sequence: u32, len: u16) -> Vec<u8> {
     let header = Header { version: 10, length: len, export_time: 0, sequence, domain };
@@ -15,6 +21,7 @@ fn entry(bytes: Vec<u8>, messages: u32) -> Entry {
         messages,
         domain,
         control: false,
+        turn: false,
         preamble: false,
         spooled: None,
         before: None,
@@ -147,4 +154,85 @@ fn what_was_written_keeps_its_buffer_for_a_while_if_it_may() {
         queue.copy();
         assert_ne!(queue.entries[0].bytes.as_ptr(), buffer.as_ptr());
     }
+}
+
+/// What a router of RoundRobin with three destinations gives the first of them of `count` messages, and
+/// what it thinks of it.
+fn turns(router: &mut Router, count: u32) -> Queue {
+    let outlook =
+        Outlook { turn: 7, reachable: 7, queued: true, room: usize::MAX, now: Instant::now() };
+    let mut queue = Queue::default();
+    for sequence in 0..count {
+        let mut message = [&message(1, sequence * 2, 28)[..16], &[1, 0, 0, 12], &[0; 8]].concat();
+        let mut deliveries = Vec::new();
+        router.route(&mut message, &outlook, &mut deliveries).unwrap();
+        if deliveries.iter().any(|delivery| delivery.to == 1) {
+            queue.push(Entry { turn: true, ..entry(message, 1) });
+        }
+    }
+    queue
+}
+
+fn router() -> Router {
+    let shape = Shape {
+        mode: Mode::RoundRobin,
+        input: Protocol::Tcp,
+        outputs: vec![Protocol::Tcp; 3],
+        counts: false,
+        template_seconds: 0,
+        template_messages: 0,
+    };
+    Router::new(shape, 0)
+}
+
+#[test]
+fn turns_are_taken_with_their_records_and_numbers_close_up() {
+    let mut router = router();
+    let mut queue = turns(&mut router, 10);
+    assert_eq!(sequences(&queue), [0, 2, 4, 6]);
+    let (bytes, memory) = (queue.bytes(), queue.memory());
+    // The exporter's tenth message is this destination's, and nobody knows how much it holds.
+    let taken = queue.take_turns(&mut router, 0, |router, entry| {
+        assert!(!router.is_settled(1, 0) && router.is_settled(1, 1));
+        let number = Header::read(&entry.bytes).unwrap().sequence;
+        [2, 6].contains(&number).then_some(1)
+    });
+    let taken: Vec<_> = taken.iter().map(|taken| (taken.records, taken.to)).collect();
+    assert_eq!(taken, [(Some(2), 1), (None, 1)]);
+    assert_eq!(sequences(&queue), [0, 2]);
+    assert_eq!(router.next_number(1, 0), Some(4));
+    assert_eq!((queue.bytes(), queue.memory()), (bytes / 2, memory / 2));
+}
+
+#[test]
+fn what_is_older_than_a_redefinition_is_not_taken() {
+    let mut router = router();
+    let mut queue = turns(&mut router, 10);
+    let before = before();
+    let memory = queue.memory();
+    queue.keep_before(&before);
+    queue.keep_before(&before);
+    assert_eq!(queue.memory(), memory + before.bytes(), "the older one stays");
+    for entry in turns(&mut router, 3).entries {
+        queue.push(entry);
+    }
+    let taken = queue.take_turns(&mut router, 0, |_, _| Some(1));
+    assert_eq!((taken.len(), queue.messages()), (1, 4));
+    assert_eq!(queue.heads()[0].1.as_ref().map(|before| before.domain), Some(1));
+}
+
+/// What a domain had defined before a template was withdrawn.
+fn before() -> Before {
+    let mut router = router();
+    let outlook =
+        Outlook { turn: 7, reachable: 7, queued: true, room: usize::MAX, now: Instant::now() };
+    let mut before = None;
+    for set in [&[0, 2, 0, 12, 1, 0, 0, 1, 0, 8, 0, 4][..], &[0, 2, 0, 8, 1, 0, 0, 0]] {
+        let length = u16::try_from(16 + set.len()).unwrap();
+        let mut message = [&message(1, 0, length)[..16], set].concat();
+        let mut deliveries = Vec::new();
+        router.route(&mut message, &outlook, &mut deliveries).unwrap();
+        before = deliveries.first().and_then(|delivery| delivery.before.clone());
+    }
+    before.unwrap()
 }

@@ -1,5 +1,6 @@
 //! From a message to the destinations that get it: SPEC section 3, without input or output.
 
+mod failover;
 mod routing;
 mod saving;
 mod shape;
@@ -67,6 +68,9 @@ pub enum Payload {
     Dropped(Reason),
     /// The routed message itself, as it is now in its buffer.
     Whole,
+    /// Nothing: it is repeated when they return. What waits for them is older than it, and needs
+    /// [`Delivery::before`].
+    Missed,
 }
 
 /// One domain's state, as far as the kernel path needs it.
@@ -289,23 +293,6 @@ impl Router {
             *number = number.wrapping_add(records);
         }
         (messages, records)
-    }
-
-    /// RoundRobin: the number of the next record of a domain for `target`.
-    pub fn next_number(&self, domain: u32, target: usize) -> Option<u32> {
-        if self.shape.mode != Mode::RoundRobin {
-            return None;
-        }
-        let domain = self.index.get(&domain).and_then(|place| self.domains.get(*place))?;
-        domain.outgoing.get(target).copied()
-    }
-
-    /// RoundRobin: `records` of a domain that `target` was to be sent are taken out of its queue.
-    pub fn take_back(&mut self, domain: u32, target: usize, records: u32) {
-        let domain = self.index.get(&domain).and_then(|place| self.domains.get_mut(*place));
-        if let Some(number) = domain.and_then(|domain| domain.outgoing.get_mut(target)) {
-            *number = number.wrapping_sub(records);
-        }
     }
 
     /// Changes the destinations: `kept[new]` is the old number of the new list's entry, `None` for

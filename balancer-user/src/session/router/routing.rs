@@ -116,8 +116,12 @@ impl Routing<'_> {
 
     /// Destinations that could not be handed templates or options get them when they return.
     fn miss(&mut self, targets: Targets) {
-        if self.contents.is_control() {
-            self.with_domain(|domain| domain.unsynced |= targets);
+        if !self.contents.is_control() {
+            return;
+        }
+        self.with_domain(|domain| domain.unsynced |= targets);
+        if self.learned.before.is_some() && targets != 0 {
+            self.push(targets, Payload::Missed);
         }
     }
 

@@ -15,6 +15,7 @@ fn status(messages: u64, cpu_milliseconds: u64) -> Status {
         kernel_messages: 0,
         bytes: messages * 500,
         resent: 0,
+        handed_on: 0,
         queued_bytes,
         unacknowledged_bytes: 0,
         unread_bytes: 0,
