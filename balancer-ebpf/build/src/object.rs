@@ -115,7 +115,11 @@ fn flags(linker: &Path) -> OsString {
     flags
 }
 
+/// The workspace of the package that is being built or run: what this was compiled for may be another
+/// one, where target directories are copied.
 fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let is_root = |folder: &&Path| folder.join(PACKAGE).join("Cargo.toml").is_file();
+    here.ancestors().find(is_root).unwrap_or(&here).to_owned()
 }
