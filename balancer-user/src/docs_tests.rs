@@ -120,9 +120,10 @@ fn the_bounds_are_those_of_the_code() {
 #[test]
 fn how_long_a_udp_destination_is_tried_is_documented() {
     let text = one_line(&document("architecture.md"));
-    let (refusal, neighbour) = (health::REFUSAL.as_millis(), health::NEIGHBOUR.as_secs_f32());
-    let said =
-        format!("Without an error within {refusal} ms ({neighbour} s where it was the neighbour");
+    let (attempts, refusal) = (health::ATTEMPTS, health::REFUSAL.as_millis());
+    let said = format!(
+        "When {attempts} of them in a row have left and brought no error within {refusal} ms each"
+    );
     assert!(text.contains(&said), "docs/architecture.md lacks: {said}");
 }
 

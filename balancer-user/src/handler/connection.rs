@@ -16,7 +16,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{health::Health, relay::Relay, shared::Shared, spooling};
+use super::{
+    health::{ATTEMPTS, Health, NEIGHBOUR, REFUSAL},
+    relay::Relay,
+    shared::Shared,
+    spooling,
+};
 use crate::{
     config::{Destination, Host, Protocol},
     net::socket,
@@ -29,6 +34,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it is looked whether a connection that is to end has all its messages acknowledged.
 const ACKNOWLEDGE_POLL: Duration = Duration::from_millis(10);
+/// How often it is looked whether a datagram has left.
+const LEAVE_POLL: Duration = Duration::from_millis(10);
 /// The first pause between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that lasted so long was a good one: the next attempt is made at once.
@@ -156,7 +163,7 @@ impl Connector {
             return !health.is_down();
         };
         let answer = match self.open().await {
-            Ok(open) => open.try_out(relay, id, probe.patience()).await,
+            Ok(open) => open.try_out(relay, id).await,
             Err(error) => Err(error),
         };
         match answer {
@@ -233,18 +240,21 @@ impl Open {
         }
     }
 
-    /// Sends a UDP destination a message that says nothing, and waits for an error.
-    async fn try_out(
-        &self,
-        relay: &Rc<RefCell<Relay>>,
-        id: OutletId,
-        patience: Duration,
-    ) -> io::Result<()> {
+    /// Sends a UDP destination messages that say nothing, and waits for an error.
+    async fn try_out(&self, relay: &Rc<RefCell<Relay>>, id: OutletId) -> io::Result<()> {
         let Open::Udp(socket, _) = self else { return Ok(()) };
         // An error of an earlier datagram would be reported in its place.
         let _ = socket::take_errors(&**socket);
-        let message = relay.borrow().empty_message();
-        socket.try_send(&message)?;
+        let unanswered = async {
+            for _ in 0..ATTEMPTS {
+                relay.borrow_mut().send_empty_message(id, socket)?;
+                // While the neighbour's address is looked for, nobody can answer; and what all sessions
+                // would send then is more than the kernel keeps.
+                let _ = timeout(NEIGHBOUR, left_host(socket)).await;
+                pause_or_finish(relay, id, REFUSAL).await;
+            }
+            Ok(())
+        };
         let answered = async {
             loop {
                 self.readable().await?;
@@ -253,7 +263,7 @@ impl Open {
         };
         tokio::select! {
             error = answered => error,
-            () = pause_or_finish(relay, id, patience) => Ok(()),
+            silence = unanswered => silence,
         }
     }
 
@@ -338,6 +348,13 @@ impl Open {
             while stream.readable().await.is_ok() && self.discard_input().is_ok() {}
         })
         .await;
+    }
+}
+
+/// Comes back once everything that was sent by a UDP socket has left this host, or was thrown away.
+async fn left_host(socket: &UdpSocket) {
+    while socket::is_sending(socket).unwrap_or(false) {
+        sleep(LEAVE_POLL).await;
     }
 }
 

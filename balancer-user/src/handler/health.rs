@@ -10,7 +10,11 @@ use tokio::sync::watch;
 
 /// How long the answer to a datagram to a closed port, or without a route, may take.
 pub const REFUSAL: Duration = Duration::from_millis(250);
-/// How long the kernel looks for a neighbour before it gives up: three requests, a second apart.
+/// Datagrams that have to go unanswered, one after the other: together for longer than the second in
+/// which Linux sends one ICMP error to a host, whatever is wrong there (`net.ipv4.icmp_ratelimit`).
+pub const ATTEMPTS: usize = 5;
+/// How long the kernel looks for a neighbour before it gives up, and has the datagram wait meanwhile:
+/// three requests, a second apart.
 pub const NEIGHBOUR: Duration = Duration::from_millis(3500);
 
 /// What is known of a destination.
@@ -76,14 +80,6 @@ impl Health {
 }
 
 impl Probe {
-    /// How long a datagram may go unanswered before the destination counts as being there.
-    pub fn patience(&self) -> Duration {
-        match *self.0.state.borrow() {
-            State::Down(libc::EHOSTDOWN | libc::EHOSTUNREACH) => NEIGHBOUR,
-            _ => REFUSAL,
-        }
-    }
-
     /// It is back.
     pub fn succeeded(self) {
         self.0.state.send_replace(State::There);
@@ -124,12 +120,8 @@ mod tests {
 
         let probe = health.probe().unwrap();
         assert!(health.probe().is_none());
-        assert_eq!(probe.patience(), REFUSAL);
         drop(probe);
-        health.note(&io::Error::from_raw_os_error(libc::EHOSTUNREACH));
-        let probe = health.probe().unwrap();
-        assert_eq!(probe.patience(), NEIGHBOUR);
-        probe.succeeded();
+        health.probe().unwrap().succeeded();
         health.came_back().await;
         assert!(!health.is_down() && health.probe().is_some());
     }

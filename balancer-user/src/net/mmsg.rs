@@ -354,9 +354,10 @@ pub fn ipv6_mtu(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     if result == 0 { Ok(mtu) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Bytes written to a TCP connection that the other end has not acknowledged, those that have not
-/// been sent among them (SIOCOUTQ, which is TIOCOUTQ). Of a connection that is over: as it ended.
-pub fn unacknowledged(socket: BorrowedFd<'_>) -> io::Result<usize> {
+/// Bytes written to a socket that the kernel still has (SIOCOUTQ, which is TIOCOUTQ). TCP: those that the
+/// other end has not acknowledged, and of a connection that is over, had not. UDP: those of datagrams
+/// that have not left, with what the kernel needs for them.
+pub fn unsent(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: TIOCOUTQ writes one `int`, and `bytes` lives until the call returns.
     let result =

@@ -12,7 +12,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 
-use super::mmsg::{ipv6_mtu, tcp_info, unacknowledged};
+use super::mmsg::{ipv6_mtu, tcp_info, unsent};
 use crate::config::Protocol;
 
 /// Bytes of kernel buffer asked for on every UDP input and output. At 1 Gbit/s this rides out
@@ -158,7 +158,7 @@ pub struct TcpProgress {
 /// Asks how far a TCP connection has got; of one that is over, how far it had.
 pub fn tcp_progress(stream: &impl AsFd) -> io::Result<TcpProgress> {
     // First: the window may then be newer than the acknowledgement, never older.
-    let unacknowledged = unacknowledged(stream.as_fd())?;
+    let unacknowledged = unsent(stream.as_fd())?;
     let info = tcp_info(stream.as_fd())?;
     Ok(TcpProgress {
         unacknowledged,
@@ -196,6 +196,12 @@ pub fn take_errors(socket: &impl AsFd) -> io::Result<Option<io::Error>> {
     // Each one that was kept has become the socket's error in its turn.
     socket.take_error()?;
     Ok(error)
+}
+
+/// Whether a datagram of a UDP socket has not left this host yet: it waits for a neighbour's address, or
+/// for the interface.
+pub fn is_sending(socket: &impl AsFd) -> io::Result<bool> {
+    Ok(unsent(socket.as_fd())? > 0)
 }
 
 /// Lets a connected UDP socket look for its route anew; its own address and port stay.

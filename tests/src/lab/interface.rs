@@ -87,6 +87,11 @@ impl Interface {
         Ok(())
     }
 
+    /// Has it answer whoever asks for its Ethernet address by ARP, or not.
+    pub fn answer(&self, answers: bool) -> Result<()> {
+        self.set(if answers { "arp on" } else { "arp off" })
+    }
+
     /// Forgets all neighbours on this interface.
     pub fn flush_neighbours(&self) -> Result<()> {
         self.namespace.ip(&format!("neigh flush dev {}", self.name)).map(drop)

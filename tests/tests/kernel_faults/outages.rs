@@ -221,3 +221,39 @@ fn a_neighbour_that_does_not_answer_is_passed_over_in_userspace() {
         }
     }
 }
+
+/// Datagrams that wait for a host: more than the kernel keeps while it looks for the host's address
+/// (`net.ipv4.neigh.default.unres_qlen_bytes`). The others it throws away, and tells nobody.
+const MANY: usize = 1500;
+
+/// A link is back, and the host behind it does not tell its address at once.
+#[test]
+fn what_waits_for_a_host_waits_until_its_address_is_known() {
+    if !available() {
+        return;
+    }
+    let mut scene = Scene::over(Family::V4, Mode::All).unwrap();
+    scene.apply(scene.receiver(Mode::All).set("ACCEL", "off")).unwrap();
+    let mut feed = scene.open(1).unwrap();
+    scene.setup.wait_until_up().unwrap();
+    let site = scene.lab.collector(0).unwrap();
+    site.peer.down().unwrap();
+    poll::until_ok(|| {
+        feed.send(1)?;
+        ensure!(scene.first_is_down()?, "it is up");
+        Ok(())
+    })
+    .unwrap();
+    let from = feed.sent.len();
+    feed.send(MANY).unwrap();
+    site.interface.answer(false).unwrap();
+    site.peer.up().unwrap();
+    let asked = format!("-s neigh show dev {}", site.peer.name());
+    poll::wait("the kernel has asked for the address twice", || {
+        let shown = scene.lab.balancer().ip(&asked).unwrap_or_default();
+        ["probes 2", "probes 3", "FAILED"].iter().any(|state| shown.contains(state))
+    })
+    .unwrap();
+    site.interface.answer(true).unwrap();
+    scene.is_complete_from(&feed, from).unwrap();
+}

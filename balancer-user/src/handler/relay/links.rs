@@ -7,7 +7,7 @@ use std::{
 };
 
 use common::message::{HEADER_LEN, Header, VERSION};
-use tokio::time::Instant;
+use tokio::{net::UdpSocket, time::Instant};
 use tracing::{info, warn};
 
 use super::{super::spooling, LINGER, Relay};
@@ -66,9 +66,20 @@ impl Relay {
         self.release();
     }
 
+    /// Sends a UDP destination a message that says nothing.
+    pub fn send_empty_message(&mut self, id: OutletId, socket: &UdpSocket) -> io::Result<()> {
+        let message = self.empty_message();
+        let sent = socket.try_send(&message)?;
+        if let Some(outlet) = self.outlet(id) {
+            outlet.stats().messages.add(1);
+            outlet.stats().bytes.add(u64::try_from(sent).unwrap_or(0));
+        }
+        Ok(())
+    }
+
     /// A message without sets, of an observation domain that the exporter does not use: it says nothing,
     /// and disturbs no sequence numbers.
-    pub fn empty_message(&self) -> [u8; HEADER_LEN] {
+    fn empty_message(&self) -> [u8; HEADER_LEN] {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = Header {
             version: VERSION,
