@@ -1,8 +1,10 @@
 //! Receives IPFIX, and keeps what every transport session brought, in order.
 //!
 //! A [`Collector`] listens until it is stopped or dropped; it can be started again on the same
-//! port. It can also behave badly: never read, read slowly, talk back ([`Manners`]).
+//! port. It can also behave badly: never read, read slowly, talk back ([`Manners`]), stall, reset its
+//! connections, be killed.
 
+mod orders;
 mod store;
 mod tcp;
 mod udp;
@@ -10,12 +12,12 @@ mod udp;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use orders::Orders;
 pub use store::Session;
 use store::Store;
 
@@ -88,7 +90,7 @@ pub struct Collector {
 
 #[derive(Debug)]
 struct Running {
-    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     thread: JoinHandle<()>,
 }
 
@@ -129,9 +131,40 @@ impl Collector {
     /// Closes the port and every connection. What was received stays.
     pub fn stop(&mut self) {
         let Some(running) = self.running.take() else { return };
-        running.stop.store(true, Ordering::Relaxed);
+        running.orders.stop();
         // A thread that panicked has received nothing more; what it had received stays.
         drop(running.thread.join());
+    }
+
+    /// Ends it as a crash does: connections are reset. What this host has acknowledged until then was
+    /// received, so that a sender knows by TCP what was lost; of datagrams, what `UdpInErrors` and
+    /// `UdpNoPorts` do not count.
+    pub fn kill(&mut self) {
+        if let Some(running) = &self.running {
+            running.orders.kill();
+        }
+        self.stop();
+    }
+
+    /// Resets every TCP connection, and goes on listening. Likewise: what was acknowledged was received.
+    pub fn reset(&self) {
+        if let Some(running) = &self.running {
+            running.orders.reset();
+        }
+    }
+
+    /// Reads nothing until [`Collector::read_on`].
+    pub fn stall(&self) {
+        if let Some(running) = &self.running {
+            running.orders.stall(true);
+        }
+    }
+
+    /// Reads again.
+    pub fn read_on(&self) {
+        if let Some(running) = &self.running {
+            running.orders.stall(false);
+        }
     }
 
     /// Listens again on the same port.
@@ -139,13 +172,13 @@ impl Collector {
         if self.running.is_some() {
             return Ok(());
         }
-        let stop = Arc::new(AtomicBool::new(false));
+        let orders = Arc::new(Orders::default());
         let store = Arc::clone(&self.store);
         let thread = match self.protocol {
-            Protocol::Tcp => tcp::listen(self.address, self.manners, store, Arc::clone(&stop))?,
-            Protocol::Udp => udp::listen(self.address, self.manners, store, Arc::clone(&stop))?,
+            Protocol::Tcp => tcp::listen(self.address, self.manners, store, Arc::clone(&orders))?,
+            Protocol::Udp => udp::listen(self.address, self.manners, store, Arc::clone(&orders))?,
         };
-        self.running = Some(Running { stop, thread });
+        self.running = Some(Running { orders, thread });
         Ok(())
     }
 
@@ -275,6 +308,30 @@ mod tests {
         again.send(&Flows::new(1).data(1)).unwrap();
         collector.wait_for(2).unwrap();
         assert_eq!(collector.session_count(), 2);
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_a_reset_was_received() {
+        let mut collector = Collector::start(Protocol::Tcp, V4).unwrap();
+        let mut flows = Flows::new(1);
+        for round in 0..4 {
+            let mut exporter = TcpExporter::connect(collector.address()).unwrap();
+            poll::wait("accepted", || collector.session_count() == round + 1).unwrap();
+            collector.stall();
+            // Less than a receive buffer: on loopback it is acknowledged before the call returns.
+            let messages: Vec<_> = (0..30).map(|_| flows.data(20)).collect();
+            exporter.send_all(&messages).unwrap();
+            if round % 2 == 0 {
+                collector.reset()
+            } else {
+                collector.kill()
+            }
+            assert!(exporter.is_closed_within(poll::PATIENCE).unwrap());
+            collector.wait_for_end_of(round + 1).unwrap();
+            assert_eq!(collector.sessions()[round].messages, messages);
+            collector.read_on();
+            collector.resume().unwrap();
+        }
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
+use super::orders::{Orders, deafen};
 use super::store::Key;
 use super::{Manners, Reading, Store, TICK};
 use crate::net;
@@ -22,11 +23,11 @@ pub(super) fn listen(
     address: SocketAddr,
     manners: Manners,
     store: Arc<Store>,
-    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
 ) -> Result<JoinHandle<()>> {
     let bound = net::bind(|| bind(address, manners));
     let listener = bound.with_context(|| format!("listen on {address} tcp"))?;
-    Ok(std::thread::spawn(move || accept(&listener, manners, &store, &stop)))
+    Ok(std::thread::spawn(move || accept(&listener, manners, &store, &orders)))
 }
 
 fn bind(address: SocketAddr, manners: Manners) -> std::io::Result<TcpListener> {
@@ -42,16 +43,26 @@ fn bind(address: SocketAddr, manners: Manners) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn accept(listener: &TcpListener, manners: Manners, store: &Arc<Store>, stop: &Arc<AtomicBool>) {
+fn accept(listener: &TcpListener, manners: Manners, store: &Arc<Store>, orders: &Arc<Orders>) {
     let mut threads = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        let Ok((stream, peer)) = listener.accept() else { continue };
+    let mut serve = |stream, peer| {
         let key = store.open(peer);
-        let (store, stop) = (Arc::clone(store), Arc::clone(stop));
+        let (store, orders) = (Arc::clone(store), Arc::clone(orders));
+        let resets = orders.resets();
         threads.push(std::thread::spawn(move || {
-            Connection { stream, manners, key, store: &store, stop: &stop }.serve();
+            Connection { stream, manners, key, store: &store, orders: &orders, resets }.serve();
             store.close(key);
         }));
+    };
+    while !orders.is_stopped() {
+        let Ok((stream, peer)) = listener.accept() else { continue };
+        serve(stream, peer);
+    }
+    if orders.is_killed() && deafen(&SockRef::from(listener)).is_ok() {
+        // The kernel has acknowledged what these have brought.
+        while let Ok((stream, peer)) = listener.accept() {
+            serve(stream, peer);
+        }
     }
     for thread in threads {
         // A connection that panicked has brought nothing more.
@@ -64,7 +75,9 @@ struct Connection<'a> {
     manners: Manners,
     key: Key,
     store: &'a Store,
-    stop: &'a AtomicBool,
+    orders: &'a Orders,
+    /// Resets before it came.
+    resets: usize,
 }
 
 impl Connection<'_> {
@@ -81,24 +94,26 @@ impl Connection<'_> {
     }
 
     fn hold(&self) {
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.orders.is_stopped() {
             std::thread::sleep(TICK);
         }
     }
 
-    fn read(&mut self, octets: usize, pause: Option<std::time::Duration>, mut left: usize) {
+    fn read(&mut self, octets: usize, pause: Option<Duration>, mut left: usize) {
         let mut buffer = vec![0; octets.max(1)];
         let mut pending = Vec::new();
         if self.stream.set_read_timeout(Some(TICK)).is_err() {
             return;
         }
-        while !self.stop.load(Ordering::Relaxed) && left > 0 {
-            match self.stream.read(&mut buffer) {
+        while left > 0 && !self.orders.is_stopped() && !self.is_to_break() {
+            if self.orders.is_stalled() {
+                std::thread::sleep(TICK);
+                continue;
+            }
+            match self.read_once(&mut buffer, &mut pending) {
                 Ok(0) => break,
                 Ok(count) => {
                     left = left.saturating_sub(count);
-                    pending.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                    self.store.take(self.key, &mut pending, self.manners.counts_only);
                     self.answer();
                 }
                 Err(error) if is_timeout(&error) => {}
@@ -108,7 +123,30 @@ impl Connection<'_> {
                 std::thread::sleep(pause);
             }
         }
+        if self.is_to_break() {
+            self.abort(&mut buffer, &mut pending);
+        }
         self.store.note_rest(self.key, &pending);
+    }
+
+    fn read_once(&mut self, buffer: &mut [u8], pending: &mut Vec<u8>) -> std::io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        pending.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        self.store.take(self.key, pending, self.manners.counts_only);
+        Ok(count)
+    }
+
+    fn is_to_break(&self) -> bool {
+        self.orders.is_killed() || self.orders.resets() != self.resets
+    }
+
+    /// Takes what has been acknowledged, and has the connection end with a reset.
+    fn abort(&mut self, buffer: &mut [u8], pending: &mut Vec<u8>) {
+        // Where it fails the connection has ended already.
+        if deafen(&SockRef::from(&self.stream)).is_ok() {
+            while matches!(self.read_once(buffer, pending), Ok(1..)) {}
+            drop(SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)));
+        }
     }
 
     fn answer(&mut self) {

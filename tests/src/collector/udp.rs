@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::SockRef;
 
+use super::orders::{Orders, deafen};
 use super::store::Key;
 use super::{Manners, Reading, Store, TICK};
 use crate::net;
@@ -21,7 +21,7 @@ pub(super) fn listen(
     address: SocketAddr,
     manners: Manners,
     store: Arc<Store>,
-    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
 ) -> Result<JoinHandle<()>> {
     let bound = net::bind(|| UdpSocket::bind(address));
     let socket = bound.with_context(|| format!("listen on {address} udp"))?;
@@ -31,7 +31,7 @@ pub(super) fn listen(
     }
     socket.set_read_timeout(Some(TICK))?;
     let receiver = Receiver { socket, manners, store, keys: HashMap::new() };
-    Ok(std::thread::spawn(move || receiver.serve(&stop)))
+    Ok(std::thread::spawn(move || receiver.serve(&orders)))
 }
 
 struct Receiver {
@@ -42,23 +42,28 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn serve(mut self, stop: &AtomicBool) {
+    fn serve(mut self, orders: &Orders) {
         let mut buffer = vec![0; LARGEST];
-        while !stop.load(Ordering::Relaxed) {
+        while !orders.is_stopped() {
             match self.manners.reading {
                 Reading::Never => std::thread::sleep(TICK),
-                Reading::Normal | Reading::Stalling { .. } => self.receive(&mut buffer),
+                _ if orders.is_stalled() => std::thread::sleep(TICK),
+                Reading::Normal | Reading::Stalling { .. } => drop(self.receive(&mut buffer)),
                 Reading::Slow { pause, .. } => {
                     self.receive(&mut buffer);
                     std::thread::sleep(pause);
                 }
             }
         }
+        if orders.is_killed() && deafen(&SockRef::from(&self.socket)).is_ok() {
+            while self.receive(&mut buffer) {}
+        }
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) {
+    /// Takes one datagram; false if there was none within a tick.
+    fn receive(&mut self, buffer: &mut [u8]) -> bool {
         // Nothing within a tick, or an ICMP error for an answer: look again.
-        let Ok((length, peer)) = self.socket.recv_from(buffer) else { return };
+        let Ok((length, peer)) = self.socket.recv_from(buffer) else { return false };
         let key = *self.keys.entry(peer).or_insert_with(|| self.store.open(peer));
         let mut datagram = buffer.get(..length).unwrap_or_default().to_vec();
         self.store.note_datagram(key, length);
@@ -68,5 +73,6 @@ impl Receiver {
             // The other side may well refuse it.
             drop(self.socket.send_to(&[0x55; 64], peer));
         }
+        true
     }
 }
