@@ -70,6 +70,11 @@ impl ReceiverStatus {
         self.0.get("passed_up").map_or(0, |counts| number(counts, reason))
     }
 
+    /// Messages that wait because no destination can take a turn.
+    pub fn waiting(&self) -> u64 {
+        number(&self.0, "waiting_messages")
+    }
+
     /// What was dropped, refused or closed for `reason`.
     pub fn dropped(&self, reason: &str) -> u64 {
         dropped(&self.0, reason)

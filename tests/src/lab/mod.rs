@@ -18,6 +18,7 @@
 //! exporters compute their checksums and write their VLAN tags themselves, and collectors receive
 //! frames that an XDP program has redirected.
 
+mod disk;
 mod interface;
 mod namespace;
 mod raw;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use nix::unistd::geteuid;
 
+pub use disk::mount_small;
 pub use interface::Interface;
 pub use namespace::Namespace;
 pub(crate) use namespace::at_home;

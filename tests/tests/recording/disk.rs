@@ -8,10 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use ipfix_balancer_tests::collector::Protocol::{self, Tcp, Udp};
 use ipfix_balancer_tests::dump;
 use ipfix_balancer_tests::exporter::Flows;
-use ipfix_balancer_tests::lab::available;
+use ipfix_balancer_tests::lab::{available, mount_small};
 use ipfix_balancer_tests::poll;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use tempfile::tempdir;
 
 use crate::scene::{Scene, directory, receiver};
@@ -20,14 +19,6 @@ use crate::scene::{Scene, directory, receiver};
 const MEMORY: usize = 64 << 20;
 /// So much of it that an exporter is held back before long.
 const MUCH: u64 = 32 << 20;
-
-/// A file system of `options`, seen by the calling thread and what it starts alone.
-fn mount_small(place: &Path, options: &str) -> Result<()> {
-    fs::create_dir_all(place)?;
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    Ok(mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), Some(options))?)
-}
 
 fn remount(place: &Path, options: &str) -> Result<()> {
     let flags = MsFlags::MS_REMOUNT;
