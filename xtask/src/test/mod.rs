@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check of the project, in order.
 
+mod chaos;
 mod deny;
 mod fuzz;
 mod sanitize;
@@ -23,6 +24,8 @@ pub struct Args {
     /// Seconds for each fuzz target
     #[arg(long, default_value_t = 15)]
     fuzz_seconds: u32,
+    #[command(flatten)]
+    chaos: chaos::Chaos,
 }
 
 /// The steps, in the order in which they run.
@@ -37,6 +40,8 @@ enum Step {
     Deny,
     Sanitize,
     Fuzz,
+    /// The chaos test by itself, which is a part of `tests`
+    Chaos,
 }
 
 /// The work of a step.
@@ -65,6 +70,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if wanted(Step::Fuzz) {
         report.step("fuzz", || fuzz::smoke(args.fuzz_seconds));
+    }
+    if args.only.contains(&Step::Chaos) {
+        report.step("chaos", || chaos::run(&args.chaos));
     }
     report.print();
     Ok(if report.totals().failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -102,12 +110,17 @@ fn one(command: &mut Command) -> Result<Totals> {
     run_command(command).map(|()| Totals::PASSED)
 }
 
-/// Builds the daemon, then runs all tests with its path in `IPFIX_BALANCER_BIN`.
 fn tests() -> Result<Totals> {
+    test_daemon(&["--workspace", "--no-fail-fast"], &[])
+}
+
+/// Builds the daemon, then runs `cargo test` with its path in `IPFIX_BALANCER_BIN`.
+fn test_daemon(arguments: &[&str], environment: &[(&str, String)]) -> Result<Totals> {
     build()?;
     let daemon = target_dir()?.join("debug/ipfix-balancer");
     let mut command = cargo();
-    command.args(["test", "--locked", "--workspace", "--no-fail-fast"]);
+    command.args(["test", "--locked"]).args(arguments);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     run_tests(command.env("IPFIX_BALANCER_BIN", daemon))
 }
 
