@@ -54,8 +54,6 @@ impl World {
         for site in lab.collectors() {
             // A collector may be started while its host has lost its address.
             site.namespace.set("ipv4/ip_nonlocal_bind", "1")?;
-            // Else a host answers one datagram a second, and who is told nothing believes that it is back.
-            site.namespace.set("ipv4/icmp_ratelimit", "0")?;
         }
         let collectors: Vec<_> =
             RECEIVERS.iter().map(|wiring| collectors(&lab, wiring)).collect::<Result<_>>()?;
