@@ -1,5 +1,5 @@
 //! Everything around the balancer that is not the balancer: `cargo xtask setup | build-ebpf |
-//! build-and-load | test | demo | bench | package`.
+//! build-and-load | test | demo | bench | package | release`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people: it prints")]
 
 mod bench;
@@ -10,9 +10,12 @@ mod interrupt;
 mod load;
 mod package;
 mod process;
+mod release;
 mod setup;
 mod step;
 mod test;
+#[cfg(test)]
+mod workflows;
 mod workspace;
 
 use std::process::ExitCode;
@@ -44,8 +47,11 @@ enum Command {
     /// Start a program on given CPUs; it ends when its parent does
     #[command(hide = true)]
     Launch(process::LaunchArgs),
-    /// Make the DEB and the RPM package
+    /// Make packages: DEB, RPM, and a tarball with a static program
     Package(package::Args),
+    /// Make everything that is published for a version: packages, checksums, a bill of materials, what
+    /// has changed
+    Release,
     /// Install what builds and tests need (Debian packages, bpf-linker, cargo-fuzz); quick when all
     /// is there
     Setup(setup::Args),
@@ -62,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Launch(args) => process::launch(&args),
         Command::Package(args) => package::run(&args),
+        Command::Release => release::run(),
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
     };

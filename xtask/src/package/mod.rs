@@ -1,16 +1,18 @@
 //! `cargo xtask package`: what operators install.
 //!
-//! [`Contents`] lays out one tree of files, `deb` and `rpm` pack it. Texts that are not
+//! [`Contents`] lays out one tree of files, `deb`, `rpm` and `tarball` pack it. Texts that are not
 //! generated are in the folder `packaging/`.
 
 mod contents;
 mod deb;
+mod musl;
 mod rpm;
+mod tarball;
 #[cfg(test)]
 mod tests;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -29,20 +31,22 @@ pub struct Args {
 
 /// Builds the daemon and packs it.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    for package in build(args.output.clone())? {
-        println!("{}", package.display());
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Builds every package; where they are.
-fn build(output: Option<PathBuf>) -> Result<Vec<PathBuf>> {
-    setup::for_packages()?;
-    let output = match output {
+    let folder = match &args.output {
         Some(folder) => std::path::absolute(folder)?,
         None => target_dir()?.join("package"),
     };
-    fs::create_dir_all(&output)?;
+    build(&folder)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds every package, and says where it is.
+pub fn build(folder: &Path) -> Result<()> {
+    setup::for_packages()?;
+    fs::create_dir_all(folder)?;
     let contents = Contents::new(&build_daemon()?, env!("CARGO_PKG_VERSION"))?;
-    Ok(vec![deb::build(&contents, &output)?, rpm::build(&contents, &output)?])
+    println!("{}", deb::build(&contents, folder)?.display());
+    println!("{}", rpm::build(&contents, folder)?.display());
+    let contents = Contents::new(&musl::build_daemon()?, env!("CARGO_PKG_VERSION"))?;
+    println!("{}", tarball::build(&contents, folder)?.display());
+    Ok(())
 }

@@ -3,12 +3,13 @@
 mod debian;
 mod ebpf;
 
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
 use self::debian::Package;
-use crate::workspace::{cargo, run as run_command};
+use crate::workspace::{cargo, output, run as run_command};
 
 /// What tests need, and for what.
 const TEST_PACKAGES: &[Package] = &[
@@ -33,6 +34,7 @@ const TEST_PACKAGES: &[Package] = &[
 const PACKAGE_PACKAGES: &[Package] = &[
     ("binutils", "strip: takes from programs what only debuggers need"),
     ("dpkg-dev", "dpkg-shlibdeps: the libraries of the DEB package"),
+    ("musl-tools", "compiles the static program"),
     ("rpm", "builds and installs the RPM package"),
 ];
 
@@ -80,6 +82,25 @@ pub fn for_packages() -> Result<()> {
     ebpf::install()
 }
 
+/// Installs the library of Rust for static programs, if the compiler that builds has none.
+pub fn for_musl(target: &str) -> Result<()> {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let folder =
+        output(Command::new(compiler).args(["--print", "target-libdir", "--target", target]))?;
+    if Path::new(folder.trim()).is_dir() {
+        return Ok(());
+    }
+    println!("setup: installing Rust's library for {target}");
+    run_command(Command::new("rustup").args(["target", "add", target])).with_context(|| {
+        format!("a static program takes Rust's library for {target}, which rustup would install")
+    })
+}
+
+/// Installs what a release takes besides packages.
+pub fn for_release() -> Result<()> {
+    install_subcommand("cyclonedx")
+}
+
 /// Installs a subcommand of cargo, which has a `--version`.
 fn install_subcommand(name: &str) -> Result<()> {
     if succeeds(cargo().args([name, "--version"])) {
@@ -87,12 +108,17 @@ fn install_subcommand(name: &str) -> Result<()> {
     }
     let package = format!("cargo-{name}");
     println!("setup: installing {package}");
-    run_command(cargo().args(["install", "--locked", &package]))
+    run_command(quick_to_build(cargo().args(["install", "--locked", &package])))
         .with_context(|| format!("{package} could not be installed"))
 }
 
+/// Builds what is seldom run without more optimisation than the least: that takes half the time.
+fn quick_to_build(command: &mut Command) -> &mut Command {
+    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off")
+}
+
 /// The one that reads this project's lock file. It is made from source, as no package has it that is new
-/// enough; without optimisation beyond the least that takes half the time.
+/// enough.
 fn install_cargo_deny() -> Result<()> {
     if succeeds(cargo().args(["deny", "--version"])) {
         return Ok(());
@@ -100,8 +126,7 @@ fn install_cargo_deny() -> Result<()> {
     println!("setup: installing cargo-deny");
     let mut command = cargo();
     command.args(["install", "--locked", "--version", "0.20.2", "cargo-deny"]);
-    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
-    run_command(&mut command).context("cargo-deny could not be installed")
+    run_command(quick_to_build(&mut command)).context("cargo-deny could not be installed")
 }
 
 /// Whether a command exists and ends well; its output is dropped.

@@ -6,6 +6,7 @@ mod root;
 mod rpm;
 mod service;
 mod system;
+mod tarball;
 mod texts;
 
 use std::fs;
