@@ -4,6 +4,7 @@
 //! - [`exporter`]: sends IPFIX over TCP (in any segmentation) and UDP, and builds messages;
 //! - [`collector`]: receives it, well-behaved or not, and keeps what every session brought;
 //! - [`decode`]: judges what a session brought: records, unknown templates, sequence gaps;
+//! - [`documents`]: the commands that README and documents show;
 //! - [`dump`]: reads dump files back, and judges what is in them;
 //! - [`daemon`]: runs `ipfix-balancer` with a generated configuration;
 //! - [`lab`]: network namespaces to run all of these in;
@@ -18,6 +19,7 @@ pub mod collector;
 pub mod corpus;
 pub mod daemon;
 pub mod decode;
+pub mod documents;
 pub mod dump;
 pub mod exporter;
 pub mod frame;

@@ -12,6 +12,8 @@ mod package;
 mod process;
 mod release;
 mod setup;
+#[cfg(test)]
+mod shown;
 mod step;
 mod test;
 #[cfg(test)]

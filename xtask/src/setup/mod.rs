@@ -18,6 +18,7 @@ const TEST_PACKAGES: &[Package] = &[
     ("fish", "reads the completions of its shell"),
     ("g++", "builds the fuzzing engine"),
     ("iproute2", "network namespaces and addresses in tests"),
+    ("jq", "in commands that documents show"),
     ("keepalived", "moves an address between two balancers"),
     ("libfixbuf-tools", "ipfixDump: a collector for TCP, and a reader of dump files"),
     ("man-db", "reads the manual pages"),
