@@ -4,6 +4,7 @@
 mod kernel;
 mod metrics;
 mod promql;
+mod security;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
