@@ -204,7 +204,9 @@ fn check_dumps(pins: &Path) -> Result<()> {
         let entries = dump.as_array().with_context(|| format!("{map}: {dump}"))?;
         ensure!(!entries.is_empty(), "{map} is empty");
         // Kinds of the kernel's own have no fields.
-        for entry in entries.iter().filter(|_| !["BROADCASTS", "CPUS", "DEVICES"].contains(&map.as_str())) {
+        for entry in
+            entries.iter().filter(|_| !["BROADCASTS", "CPUS", "DEVICES"].contains(&map.as_str()))
+        {
             let entry = entry.get("formatted").with_context(|| format!("{map}: {entry}"))?;
             check_fields(entry.get("key").context("no key")?, key).context(map.clone())?;
             let cpus = entry.get("values").and_then(Value::as_array).into_iter().flatten();

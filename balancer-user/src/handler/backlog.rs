@@ -127,6 +127,11 @@ impl Backlog {
         self.messages.len()
     }
 
+    /// Whether one of those that wait can be had without the disk.
+    pub fn has_in_memory(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty() && !self.is_spooling()

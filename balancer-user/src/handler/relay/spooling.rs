@@ -71,7 +71,7 @@ impl Relay {
                 && outlet.queue().outstanding() == 0
                 && outlet.progress.elapsed() >= patience
         };
-        self.backlog.len() == 0 && self.outlets.iter().any(waits)
+        !self.backlog.has_in_memory() && self.outlets.iter().any(waits)
     }
 
     /// Puts an entry behind what is in the destination's spool.

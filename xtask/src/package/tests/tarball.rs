@@ -39,8 +39,8 @@ fn try_holds() -> Result<()> {
 fn the_container_file_names_the_tarball_and_the_program() {
     let text = std::fs::read_to_string(root().join("packaging/Containerfile")).unwrap();
     let line = |word: &str| {
-        let lines = text.lines().filter(|line| line.starts_with(word));
-        lines.last().with_context(|| format!("no {word} in the container file"))
+        let mut lines = text.lines().filter(|line| line.starts_with(word));
+        lines.next_back().with_context(|| format!("no {word} in the container file"))
     };
     assert_eq!(line("ADD").unwrap(), format!("ADD ipfix-balancer-*-{TARGET}.tar.gz /"));
     assert_eq!(line("COPY").unwrap(), "COPY --from=unpacked /tree /");
