@@ -18,6 +18,7 @@ pub mod inspect;
 #[cfg_attr(not(feature = "kernel"), path = "kernel_off.rs")]
 pub mod kernel;
 pub mod log;
+pub mod manage;
 pub mod metrics;
 pub mod net;
 pub mod notify;

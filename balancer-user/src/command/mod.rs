@@ -6,6 +6,7 @@ mod generate;
 mod import;
 mod inspect;
 mod load;
+mod manage;
 mod spool;
 mod top;
 
@@ -128,6 +129,11 @@ enum Command {
         #[arg(value_enum)]
         level: log::Level,
     },
+    /// Answer one question of a web interface: JSON in, JSON out.
+    ///
+    /// A web interface on another host runs it over SSH.
+    #[command(after_help = "Example:\n  echo '\"status\"' | ipfix-balancer manage")]
+    Manage,
     /// Begin new dump files now.
     ///
     /// For every receiver that records (BALANCER=Disabled). Ends when the files up to now have their
@@ -192,6 +198,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::LogLevel { level } => client::log_level(&cli.config, level),
         Command::Load => load::load(&cli.config),
         Command::Restart { log_format } => run(&cli.config, log_format, daemon::restart),
+        Command::Manage => manage::manage(&cli.config),
         Command::Rotate => client::rotate(&cli.config),
         Command::Run { log_format } => run(&cli.config, log_format, daemon::run),
         Command::Spool(what) => spool::spool(&cli.config, &what),

@@ -1,14 +1,17 @@
 //! Changes to the text of a file that leave everything else in it as it is, byte for byte:
 //! comments, order, other programs' keys, line ends, even comments in an old encoding.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    ReceiverId,
+    ReceiverId, Stream,
     entries::{Target, target},
     text::{self, Line, PREFIX},
 };
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
     /// The key has this value, on its line or on a new one beside the receiver's others.
     Set {
@@ -23,7 +26,12 @@ pub enum Change {
         key: String,
     },
     /// No key of the receiver is in the file.
-    Remove(ReceiverId),
+    Remove {
+        /// Its stream, as in keys.
+        stream: String,
+        /// The number in the brackets.
+        index: u32,
+    },
 }
 
 /// Why a change can't be made.
@@ -32,6 +40,9 @@ pub enum EditError {
     /// No parameter has this name.
     #[error("{0}: unknown key")]
     UnknownKey(String),
+    /// No stream has this name.
+    #[error("{0}: unknown stream")]
+    UnknownStream(String),
     /// A file can't hold it.
     #[error("{0}: a value is one line of UTF-8 text, without control characters")]
     Unwritable(String),
@@ -52,12 +63,18 @@ pub fn edit(file: &[u8], changes: &[Change]) -> Result<Vec<u8>, EditError> {
                 let owned = owned(key)?;
                 lines.retain(|line| line.owned.as_ref() != Some(&owned));
             }
-            Change::Remove(id) => {
-                lines.retain(|line| line.owned.as_ref().is_none_or(|o| o.receiver != Some(*id)));
+            Change::Remove { stream, index } => {
+                let id = receiver(stream, *index)?;
+                lines.retain(|line| line.owned.as_ref().is_none_or(|o| o.receiver != Some(id)));
             }
         }
     }
     Ok(lines.into_iter().flat_map(|line| line.bytes).collect())
+}
+
+fn receiver(stream: &str, index: u32) -> Result<ReceiverId, EditError> {
+    let stream: Stream = stream.parse().map_err(|_| EditError::UnknownStream(stream.to_owned()))?;
+    Ok(ReceiverId { stream, index, subreceiver: None })
 }
 
 /// A line of the file as it stands there, or several when a quoted value spans them.
@@ -236,11 +253,10 @@ mod tests {
         let changes = [Change::Unset { key: "IPFIX_FULLFLOW_PORT[0]".to_owned() }];
         let line = "\u{feff}export IPFIX_FULLFLOW_PORT = 1500   # first\r\n";
         assert_eq!(edited(FILE, &changes), FILE.replace(line, ""));
-        let id: Vec<_> = ["IPFIX_FULLFLOW_PORT[0]", "IPFIX_DNSFLOW_PORT[1]"]
-            .map(|key| Change::Remove(owned(key).unwrap().receiver.unwrap()))
-            .to_vec();
+        let remove =
+            |(stream, index): (&str, u32)| Change::Remove { stream: stream.to_owned(), index };
         let left = "# \u{441}\u{435}\u{440}\u{432}\u{435}\u{440}\r\nOTHER='x y'\r\n\r\n";
-        assert_eq!(edited(FILE, &id), left);
+        assert_eq!(edited(FILE, &[("FULLFLOW", 0), ("DNSFLOW", 1)].map(remove)), left);
     }
 
     #[test]

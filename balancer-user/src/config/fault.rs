@@ -35,14 +35,21 @@ impl fmt::Display for Fault {
         if !self.text.is_empty() {
             write!(f, "={}", Shown(&self.text))?;
         }
-        write!(f, ": {}", self.reason)?;
+        write!(f, ": {}", self.complaint())
+    }
+}
+
+impl Fault {
+    /// What is wrong, and what would be right.
+    pub fn complaint(&self) -> String {
+        let mut text = self.reason.to_string();
         if let Some(allowed) = &self.allowed {
-            write!(f, "; allowed: {allowed}")?;
+            text.push_str(&format!("; allowed: {allowed}"));
         }
-        match &self.nearest {
-            Some(nearest) => write!(f, "; did you mean {nearest}?"),
-            None => Ok(()),
+        if let Some(nearest) = &self.nearest {
+            text.push_str(&format!("; did you mean {nearest}?"));
         }
+        text
     }
 }
 

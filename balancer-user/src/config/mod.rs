@@ -14,6 +14,7 @@ mod env_file;
 mod environment;
 mod fault;
 mod file;
+mod form;
 mod instance;
 mod launched;
 mod loops;
@@ -48,6 +49,7 @@ pub use env_file::env_file;
 pub use environment::Environment;
 pub use fault::{Fault, Faults, Note, Reason};
 pub use file::{ReplaceError, Stored, previous, read, replace};
+pub use form::{Field, Finding, Form, Input, ReceiverForm, blank, form};
 pub use instance::instance;
 pub use manual::manual;
 pub use markdown::markdown;
@@ -148,17 +150,7 @@ fn assess_file(path: &Path) -> io::Result<Assessment> {
 }
 
 fn assess(path: &Path, text: &str, environment: &Environment) -> Assessment {
-    let mut findings = Findings::new(path);
-    let entries = entries::read(text, &mut findings);
-    let mut candidates = receivers::collect(entries, &mut findings);
-    number_dpis(&mut candidates);
-    cross::check(&candidates, environment, &mut findings);
-    if candidates.receivers.is_empty() {
-        findings.note_file("no receiver: no key of a stream in the file");
-    }
-    let Findings { mut faults, mut notes, .. } = findings;
-    faults.sort_by_key(|fault| fault.line);
-    notes.sort_by_key(|note| note.line);
+    let (candidates, Findings { faults, notes, .. }) = examine(path, text, environment);
     let receivers = candidates.receivers.iter();
     let configured: Vec<_> = receivers.clone().map(|c| Arc::new(c.receiver().clone())).collect();
     Assessment {
@@ -174,6 +166,21 @@ fn assess(path: &Path, text: &str, environment: &Environment) -> Assessment {
         notes,
         faults,
     }
+}
+
+/// Reads and checks a text; what is found is in the order of its lines.
+fn examine(path: &Path, text: &str, environment: &Environment) -> (Candidates, Findings) {
+    let mut findings = Findings::new(path);
+    let entries = entries::read(text, &mut findings);
+    let mut candidates = receivers::collect(entries, &mut findings);
+    number_dpis(&mut candidates);
+    cross::check(&candidates, environment, &mut findings);
+    if candidates.receivers.is_empty() {
+        findings.note_file("no receiver: no key of a stream in the file");
+    }
+    findings.faults.sort_by_key(|fault| fault.line);
+    findings.notes.sort_by_key(|note| note.line);
+    (candidates, findings)
 }
 
 /// Replaces `DPI_ID` -1 by the position in the stream's list. Where subreceivers are launched it
