@@ -31,4 +31,5 @@ pub mod session;
 pub mod spool;
 pub mod stats;
 pub mod succession;
+pub mod ui;
 pub mod watchdog;

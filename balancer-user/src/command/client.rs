@@ -72,6 +72,8 @@ pub fn show(reply: Result<Reply, ControlError>, describe: impl Fn(&Status) -> St
             print(&describe(&status));
             ExitCode::SUCCESS
         }
+        // Nobody here asks for them.
+        Ok(Reply::Log(_)) => ExitCode::FAILURE,
         Ok(Reply::Refused(why)) => {
             complain(&why);
             ExitCode::from(EXIT_CONFIGURATION)

@@ -9,9 +9,12 @@ mod load;
 mod manage;
 mod spool;
 mod top;
+mod ui;
+mod ui_account;
 
 use std::{
     io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -39,6 +42,7 @@ const EXAMPLES: &str = "Examples:
   ipfix-balancer run                         the daemon, in the foreground
   ipfix-balancer status --json               its state and counters
   ipfix-balancer top                         the same, live
+  ipfix-balancer ui                          the web interface, alone
   ipfix-balancer doctor                      what is wrong, and what to do
   ipfix-balancer inspect dump.ipfix          what is in a dump file, an IPFIX File or a capture
   ipfix-balancer spool list                  what waits on disk for collectors that are away
@@ -176,7 +180,34 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
         seconds: u32,
     },
+    /// Serve the web interface alone, in the foreground.
+    ///
+    /// A daemon serves it itself where IPFIX_UI_LISTEN is set. This takes no running daemon: what is
+    /// applied is in force when one starts.
+    #[command(after_help = "Example:\n  ipfix-balancer ui --listen 127.0.0.1:8080")]
+    Ui {
+        /// Address and port; else those of IPFIX_UI_LISTEN, else 127.0.0.1:8080. By TLS unless on loopback.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+        /// Form of the log lines.
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+        log_format: log::Format,
+    },
+    /// Say who may sign in to the web interface.
+    ///
+    /// It takes effect at once. Who is removed or gets another password is signed out.
+    #[command(after_help = ACCOUNT_EXAMPLES)]
+    UiAccount {
+        #[command(subcommand)]
+        what: ui_account::What,
+    },
 }
+
+const ACCOUNT_EXAMPLES: &str = "Examples:
+  ipfix-balancer ui-account add ann                       asks for the password
+  ipfix-balancer ui-account add --role read-only bob < password-file
+  ipfix-balancer ui-account list
+  ipfix-balancer ui-account remove bob";
 
 const RUN_EXAMPLES: &str = "Examples:
   ipfix-balancer run --config ./my.env
@@ -205,6 +236,8 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Status { json } => client::status(&cli.config, json),
         Command::Stop { purge: false } => client::stop(&cli.config),
         Command::Stop { purge: true } => client::purge(&cli.config),
+        Command::Ui { listen, log_format } => ui::ui(&cli.config, listen, log_format),
+        Command::UiAccount { what } => ui_account::ui_account(&cli.config, &what),
         Command::Top { seconds } => top::top(&cli.config, seconds),
     }
 }

@@ -8,10 +8,11 @@ use super::{
     loops,
     params::{
         ACCEL, BALANCER, BALANCER_AUTO, BALANCER_SUB, BALANCER_SUB_PROTO, BIND, Globals,
-        METRICS_LISTEN, PORT, PORT_TYPE, ROTATE_DELAY_SECONDS, ROTATE_MINUTES, TASKSET, UI_LISTEN,
-        cpu_ranges,
+        METRICS_LISTEN, PORT, PORT_TYPE, ROTATE_DELAY_SECONDS, ROTATE_MINUTES, TASKSET, UI_CERT,
+        UI_KEY, UI_LISTEN, cpu_ranges,
     },
     receivers::{Candidate, Candidates},
+    text::PREFIX,
 };
 
 /// Reports everything that one value alone doesn't show.
@@ -26,6 +27,22 @@ pub(super) fn check(candidates: &Candidates, environment: &Environment, findings
     ports_unique(candidates, findings);
     rotations_follow(receivers, findings);
     loops::check(receivers, environment, findings);
+    certificate_has_its_key(candidates, findings);
+}
+
+fn certificate_has_its_key(candidates: &Candidates, findings: &mut Findings) {
+    let place = |name| candidates.global_places.get(name).cloned();
+    let (given, missing) = match (place(UI_CERT), place(UI_KEY)) {
+        (Some(given), None) => (given, UI_KEY),
+        (None, Some(given)) => (given, UI_CERT),
+        _ => return,
+    };
+    findings.suggest(
+        given,
+        Reason::Missing,
+        Some(format!("it together with {PREFIX}{missing}")),
+        None,
+    );
 }
 
 fn subreceivers_given(candidate: &Candidate, findings: &mut Findings) {

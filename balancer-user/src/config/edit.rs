@@ -2,6 +2,7 @@
 //! comments, order, other programs' keys, line ends, even comments in an old encoding.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ReceiverId, Stream,
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// The key has this value, on its line or on a new one beside the receiver's others.

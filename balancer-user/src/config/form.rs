@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Candidates, Environment, Fault, Note, ReceiverId, Stream, entries, examine,
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// Everything that a file says, faulty or not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Form {
     /// Receivers in the order stream, index.
     pub receivers: Vec<ReceiverForm>,
@@ -26,7 +27,7 @@ pub struct Form {
 }
 
 /// One receiver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReceiverForm {
     /// The stream, as in keys.
     pub stream: String,
@@ -37,7 +38,7 @@ pub struct ReceiverForm {
 }
 
 /// One parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Field {
     /// In the documented spelling.
     pub key: String,
@@ -58,7 +59,7 @@ pub struct Field {
 }
 
 /// What may be put into a field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
     /// One of these words.
@@ -77,7 +78,7 @@ pub enum Input {
 }
 
 /// A fault or a note.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// Line number, from 1; `None` = the whole file.
     pub line: Option<usize>,

@@ -28,6 +28,7 @@ mod streams;
 mod table;
 mod text;
 mod types;
+mod veil;
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,8 @@ pub use markdown::markdown;
 pub use names::{Accel, Mode, Protocol, SpoolFull, UnknownName};
 pub use params::{MAX_COPIES, MAX_DESTINATIONS, MAX_INDEX};
 pub use streams::{Stream, StreamInfo};
-pub use types::{Config, Destination, Host, Limits, Receiver, ReceiverId, Record, Spool};
+pub use types::{Config, Destination, Host, Limits, Receiver, ReceiverId, Record, Spool, Ui};
+pub use veil::veil;
 
 /// Where the file is unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/var/fast_ipfix_balancer/backend/.env";
@@ -111,6 +113,16 @@ impl Config {
     }
 }
 
+/// What a file says of the web interface, whatever else is wrong with it: it may be what puts it right.
+///
+/// # Errors
+///
+/// What the system says, but for a file that is not there.
+pub fn ui(path: &Path) -> io::Result<Ui> {
+    let text = String::from_utf8_lossy(&read(path)?.bytes).into_owned();
+    Ok(assess(path, &text, &Environment::gather()).config.ui)
+}
+
 /// Everything that can be said about a text, right or wrong.
 struct Assessment {
     /// Of use only without faults.
@@ -157,7 +169,11 @@ fn assess(path: &Path, text: &str, environment: &Environment) -> Assessment {
         config: Config {
             launched: launched::launched(&configured, environment),
             receivers: configured,
-            ui_listen: candidates.globals.ui_listen,
+            ui: Ui {
+                listen: candidates.globals.ui_listen,
+                dir: candidates.globals.ui_dir,
+                identity: candidates.globals.ui_cert.zip(candidates.globals.ui_key),
+            },
             metrics_listen: candidates.globals.metrics_listen,
             control_group: candidates.globals.control_group,
         },

@@ -54,7 +54,7 @@ pub(super) enum Origin {
 
 /// Sorts entries into receivers and reads their values.
 pub(super) fn collect(entries: Vec<Entry>, findings: &mut Findings) -> Candidates {
-    let mut globals = Globals::default();
+    let mut globals = Globals::new();
     let mut global_places = BTreeMap::new();
     let mut faulty = Vec::new();
     let mut by_receiver: BTreeMap<ReceiverId, Vec<Given>> = BTreeMap::new();

@@ -15,12 +15,23 @@ pub struct Config {
     /// Subreceivers that receivers with `BALANCER_AUTO` launch on this machine, in the order of
     /// those.
     pub launched: Vec<Arc<Receiver>>,
-    /// `IPFIX_UI_LISTEN`.
-    pub ui_listen: Option<SocketAddr>,
+    /// The web interface.
+    pub ui: Ui,
     /// `IPFIX_METRICS_LISTEN`.
     pub metrics_listen: Option<SocketAddr>,
     /// `IPFIX_CONTROL_GROUP`; `None` = `ipfix-balancer`, where there is such a group.
     pub control_group: Option<String>,
+}
+
+/// What a file says of the web interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ui {
+    /// `IPFIX_UI_LISTEN`; `None` = off.
+    pub listen: Option<SocketAddr>,
+    /// `IPFIX_UI_DIR`.
+    pub dir: PathBuf,
+    /// `IPFIX_UI_CERT` and `IPFIX_UI_KEY`; `None` = self-made.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Config {

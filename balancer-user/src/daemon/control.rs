@@ -30,7 +30,7 @@ use tracing::warn;
 use super::{clients::Clients, status::Status};
 use crate::{
     config::instance,
-    log::Level,
+    log::{Level, LogLine},
     rate_limit::RateLimit,
     succession::{Archive, Left, Received, hand_on, take_over},
 };
@@ -65,6 +65,11 @@ pub enum Request {
     Rotate,
     /// Tell the state.
     Status,
+    /// Tell the lines of the log after this one.
+    Log {
+        /// Its time; 0 = all that are kept.
+        after: u64,
+    },
     /// Give way to the client, which goes on with everything: instead of a reply it gets the sockets.
     HandOver,
     /// End.
@@ -83,6 +88,8 @@ pub enum Reply {
     Refused(String),
     /// The state.
     Status(Box<Status>),
+    /// Lines of the log, the oldest first.
+    Log(Vec<LogLine>),
 }
 
 /// Why the control socket is of no use.
@@ -134,7 +141,7 @@ pub fn take_over_from(config: &Path) -> Result<Vec<OwnedFd>, ControlError> {
         Received::Sockets(sockets) => Ok(sockets),
         Received::Text(answer) => match read_reply(&answer)? {
             Reply::Failed(why) | Reply::Refused(why) => Err(ControlError::Refused(why)),
-            Reply::Done(_) | Reply::Status(_) => {
+            Reply::Done(_) | Reply::Status(_) | Reply::Log(_) => {
                 Err(io::Error::from(io::ErrorKind::InvalidData).into())
             }
         },

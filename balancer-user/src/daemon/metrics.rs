@@ -1,6 +1,6 @@
 //! Where Prometheus asks for the metrics: `IPFIX_METRICS_LISTEN`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::pending, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use axum::{
@@ -64,7 +64,9 @@ impl MetricsServer {
                 self.stop();
                 let router =
                     Router::new().route("/metrics", get(scrape)).with_state(self.asker.clone());
-                let server = tokio::spawn(async { match http::serve(listener, router).await {} });
+                let server = tokio::spawn(async {
+                    http::serve(listener, None, router, pending()).await;
+                });
                 info!(%address, "metrics for Prometheus are served at /metrics");
                 self.running = Some((address, server));
             }

@@ -11,6 +11,7 @@ mod process;
 mod receivers;
 mod status;
 mod summary;
+mod ui;
 
 use std::{
     os::fd::OwnedFd,
@@ -49,6 +50,7 @@ pub use status::{
     RecordingStatus, SpoolStatus, Status,
 };
 use summary::Summary;
+use ui::Interface;
 
 /// How long the handlers may take to send what waits when the daemon ends.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -146,6 +148,7 @@ struct Daemon {
     receivers: Receivers,
     control: control::Server,
     metrics: MetricsServer,
+    ui: Interface,
     notifier: Notifier,
     summary: Summary,
     started: Started,
@@ -186,13 +189,15 @@ impl Daemon {
         let opened = metrics.open(checked.config.metrics_listen).await?;
         receivers.apply(&wanted(&checked.config)?).await?;
         metrics.apply(opened);
+        let mut ui = Interface::new(path);
+        ui.serve(&checked.config.ui)?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = Started { at: Instant::now(), unix_seconds: since_epoch.as_secs() };
         info!(version = env!("CARGO_PKG_VERSION"), config = %path.display(), "started");
         tokio::spawn(receivers.watchdog().run(notifier.clone()));
         notifier.ready();
         let (config, summary) = (path.to_owned(), Summary::default());
-        Ok(Daemon { config, given_up, receivers, control, metrics, notifier, summary, started })
+        Ok(Daemon { config, given_up, receivers, control, metrics, ui, notifier, summary, started })
     }
 
     /// Serves signals and clients, until one asks for the daemon's end.
@@ -214,6 +219,7 @@ impl Daemon {
                         Request::Reload => self.reload().await,
                         Request::LogLevel(level) => set_log_level(level),
                         Request::Rotate => self.rotate().await,
+                        Request::Log { after } => Reply::Log(log::after(after)),
                         Request::PurgeSpool { receiver, destination } => {
                             self.purge_spools(receiver, destination).await
                         }
@@ -285,6 +291,9 @@ impl Daemon {
         let opened = self.metrics.open(checked.config.metrics_listen).await?;
         let changes = self.receivers.apply(&wanted(&checked.config)?).await?;
         self.metrics.apply(opened);
+        if let Err(error) = self.ui.serve(&checked.config.ui) {
+            error!("{error:#}");
+        }
         Ok(changes)
     }
 
@@ -341,9 +350,9 @@ fn set_log_level(level: Level) -> Reply {
     }
 }
 
-/// The receivers to serve, with those that they launch.
+/// The receivers to serve, with those that they launch. With a web interface there may be none yet.
 fn wanted(config: &Config) -> anyhow::Result<Vec<Arc<Receiver>>> {
-    if config.receivers.is_empty() {
+    if config.receivers.is_empty() && config.ui.listen.is_none() {
         bail!("there is no receiver to serve");
     }
     Ok(config.receivers().cloned().collect())

@@ -10,6 +10,7 @@ use std::{
 
 use common::reason::Reason;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::process;
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// The daemon's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The daemon's version.
     pub version: String,
@@ -45,7 +46,7 @@ pub struct Status {
 }
 
 /// What the daemon takes of the machine, as the kernel counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProcessStatus {
     /// CPU time of all its threads since it was started.
     pub cpu_milliseconds: u64,
@@ -58,7 +59,7 @@ pub struct ProcessStatus {
 }
 
 /// An interface that the kernel path sends by, for all receivers together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InterfaceStatus {
     /// For example `eth0`.
     pub name: String,
@@ -67,7 +68,7 @@ pub struct InterfaceStatus {
 }
 
 /// State and counters of one receiver, since it was started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReceiverStatus {
     /// For example `FULLFLOW[0]`, or `FULLFLOW[0].1` for a subreceiver that it has launched.
     pub name: String,
@@ -112,7 +113,7 @@ pub struct ReceiverStatus {
 }
 
 /// How a receiver's recording goes, since it was started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordingStatus {
     /// `recording`, or `failing` while the disk takes nothing.
     pub state: String,
@@ -156,7 +157,7 @@ pub struct SpoolStatus {
 }
 
 /// State and counters of one destination of a receiver, over all exporter sessions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DestinationStatus {
     /// Host and port as in the configuration, for example `10.19.3.21/1500`.
     pub address: String,
@@ -197,7 +198,7 @@ pub struct DestinationStatus {
 }
 
 /// Connections (UDP: sockets) of a destination by their state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Connections {
     /// In use.
     pub up: u64,

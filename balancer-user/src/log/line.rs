@@ -53,6 +53,12 @@ impl Line {
         text
     }
 
+    /// The value of a field, if it is there.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let mut fields = self.fields.iter();
+        fields.find(|(field, _)| *field == name).map(|(_, value)| value.clone())
+    }
+
     fn put(&mut self, field: &Field, value: String) {
         match field.name() {
             "message" => self.message = value,

@@ -7,6 +7,7 @@
 mod console;
 mod journal;
 mod line;
+mod recent;
 
 use std::{env, fmt, io::IsTerminal, os::fd::AsFd, sync::OnceLock};
 
@@ -18,9 +19,12 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt::time::SystemTime, layer::SubscriberExt, reload,
     util::SubscriberInitExt,
 };
+use utoipa::ToSchema;
 
 use console::Console;
 use journal::Journal;
+use recent::Recent;
+pub use recent::{LogLine, MAX_LINES, after};
 
 /// The name of the lines in the journal: `journalctl -t`, or `journalctl | grep`.
 pub const IDENTIFIER: &str = "IPFIXcol2";
@@ -41,8 +45,10 @@ pub enum Format {
     Json,
 }
 
-/// Which lines are written: those of this level, and more urgent ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+/// Which lines are written: those of this level, and more urgent ones. The most urgent is the least.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Something can't be done.
@@ -55,6 +61,18 @@ pub enum Level {
     Debug,
     /// Every step.
     Trace,
+}
+
+impl Level {
+    fn of(level: tracing::Level) -> Level {
+        match level {
+            tracing::Level::ERROR => Level::Error,
+            tracing::Level::WARN => Level::Warn,
+            tracing::Level::INFO => Level::Info,
+            tracing::Level::DEBUG => Level::Debug,
+            tracing::Level::TRACE => Level::Trace,
+        }
+    }
 }
 
 impl fmt::Display for Level {
@@ -77,7 +95,8 @@ pub fn start(format: Format) {
         .unwrap_or_else(|_| EnvFilter::new(Level::Info.to_string()));
     let (filter, handle) = reload::Layer::new(filter);
     // A second subscriber in the same process is refused, and the first one stays.
-    let _ = tracing_subscriber::registry().with(filter).with(output(format)).try_init();
+    let layers = tracing_subscriber::registry().with(filter).with(Recent).with(output(format));
+    let _ = layers.try_init();
     let _ = FILTER.set(handle);
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use similar::TextDiff;
 
-use super::{Answer, Applied, Configuration, Preview};
+use super::{Answer, Applied, Configuration, MISUNDERSTOOD, Preview};
 use crate::{
     config::{self, Change, Environment, Form, MAX_INDEX, ReplaceError, Stored, Stream, blank},
     daemon::{self, Reply, Request},
@@ -41,6 +41,11 @@ pub(super) fn preview(path: &Path, changes: &[Change]) -> anyhow::Result<Answer>
     Ok(Answer::Preview(compare(path, &old, &config::edit(&old, changes)?)))
 }
 
+pub(super) fn preview_undo(path: &Path) -> anyhow::Result<Answer> {
+    let old = read(path)?.bytes;
+    Ok(Answer::Preview(compare(path, &old, &before(path)?)))
+}
+
 pub(super) fn apply(path: &Path, revision: &str, changes: &[Change]) -> anyhow::Result<Answer> {
     let old = read(path)?;
     if old.revision != revision {
@@ -55,8 +60,11 @@ pub(super) fn undo(path: &Path, revision: &str) -> anyhow::Result<Answer> {
     if old.revision != revision {
         return Ok(Answer::Conflict);
     }
-    let previous = config::previous(path)?.context("there is no version before this one")?;
-    replace(path, &old, &previous)
+    replace(path, &old, &before(path)?)
+}
+
+fn before(path: &Path) -> anyhow::Result<Vec<u8>> {
+    config::previous(path)?.context("there is no version before this one")
 }
 
 /// Writes what is without faults, and has the daemon take it.
@@ -73,7 +81,7 @@ fn replace(path: &Path, old: &Stored, new: &[u8]) -> anyhow::Result<Answer> {
     let (in_force, reload) = match daemon::ask(path, Request::Reload) {
         Ok(Reply::Done(what)) => (true, what),
         Ok(Reply::Failed(why) | Reply::Refused(why)) => (false, why),
-        Ok(Reply::Status(_)) => (false, "the daemon gave another answer than that".to_owned()),
+        Ok(Reply::Status(_) | Reply::Log(_)) => (false, MISUNDERSTOOD.to_owned()),
         Err(error) => (false, error.to_string()),
     };
     let revision = read(path)?.revision;
@@ -81,7 +89,7 @@ fn replace(path: &Path, old: &Stored, new: &[u8]) -> anyhow::Result<Answer> {
 }
 
 fn compare(path: &Path, old: &[u8], new: &[u8]) -> Preview {
-    let (old, text) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
+    let [old, text] = [old, new].map(|bytes| config::veil(&String::from_utf8_lossy(bytes)));
     let diff = TextDiff::from_lines(&old, &text).unified_diff().context_radius(CONTEXT).to_string();
     Preview { diff, form: form(path, new) }
 }

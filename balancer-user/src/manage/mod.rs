@@ -4,15 +4,19 @@
 //! through `ipfix-balancer manage` there.
 
 mod edit;
+mod log;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     config::{Change, Form, ReceiverForm},
     daemon::{self, Reply, Status},
 };
+
+pub use log::{Log, Wanted};
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ use crate::{
 pub enum Question {
     /// The daemon's state.
     Status,
+    /// The last lines of the daemon's log.
+    Log(Wanted),
     /// The file as forms.
     Configuration,
     /// The form of a receiver that is not in the file yet.
@@ -32,6 +38,8 @@ pub enum Question {
         /// In this order.
         changes: Vec<Change>,
     },
+    /// What going back to the version before would come to. Nothing is written.
+    Previous,
     /// Make these changes, and reload.
     Apply {
         /// The revision they were made from.
@@ -52,6 +60,8 @@ pub enum Question {
 pub enum Answer {
     /// The daemon's state.
     Status(Box<Status>),
+    /// Lines of the log.
+    Log(Log),
     /// The file.
     Configuration(Configuration),
     /// A form.
@@ -69,7 +79,7 @@ pub enum Answer {
 }
 
 /// A file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Configuration {
     /// Where it is.
     pub path: String,
@@ -82,7 +92,7 @@ pub struct Configuration {
 }
 
 /// What changes come to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Preview {
     /// The lines that change, as `diff -u` shows them; empty when none does.
     pub diff: String,
@@ -91,7 +101,7 @@ pub struct Preview {
 }
 
 /// Changes that were made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
     /// The lines that have changed.
     pub diff: String,
@@ -107,18 +117,24 @@ pub struct Applied {
 pub fn answer(config: &Path, question: &Question) -> Answer {
     let answered = match question {
         Question::Status => status(config),
+        Question::Log(wanted) => log::lines(config, wanted),
         Question::Configuration => edit::configuration(config),
         Question::Blank { stream } => edit::first_blank(config, stream),
         Question::Preview { changes } => edit::preview(config, changes),
+        Question::Previous => edit::preview_undo(config),
         Question::Apply { revision, changes } => edit::apply(config, revision, changes),
         Question::Undo { revision } => edit::undo(config, revision),
     };
     answered.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")))
 }
 
+/// What is said of an answer that nobody has asked for.
+const MISUNDERSTOOD: &str = "the daemon gave another answer than that";
+
 fn status(config: &Path) -> anyhow::Result<Answer> {
     match daemon::ask(config, daemon::Request::Status)? {
         Reply::Status(status) => Ok(Answer::Status(status)),
         Reply::Failed(what) | Reply::Refused(what) | Reply::Done(what) => Ok(Answer::Failed(what)),
+        Reply::Log(_) => Ok(Answer::Failed(MISUNDERSTOOD.to_owned())),
     }
 }

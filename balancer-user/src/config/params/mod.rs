@@ -16,7 +16,7 @@ use super::{
     StreamInfo,
 };
 
-pub(super) use global::{GLOBALS, Globals, METRICS_LISTEN, UI_LISTEN};
+pub(super) use global::{GLOBALS, Globals, METRICS_LISTEN, UI_CERT, UI_KEY, UI_LISTEN};
 pub(super) use kind::{Bad, Kind, cpu_list, cpu_ranges, list};
 
 /// Highest index. With it thread names fit into the 15 bytes that the kernel keeps.

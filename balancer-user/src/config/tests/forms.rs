@@ -161,7 +161,7 @@ fn addresses_are_read() {
         ("", None),
     ] {
         let config = parse(&format!("IPFIX_UI_LISTEN={text}")).unwrap().config;
-        assert_eq!(config.ui_listen, address.map(|address| address.parse().unwrap()));
+        assert_eq!(config.ui.listen, address.map(|address| address.parse().unwrap()));
         assert_eq!(config.metrics_listen, None);
     }
 }

@@ -1,0 +1,1 @@
+//! Requests as the pages send them, and as they must not.
