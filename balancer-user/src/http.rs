@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 /// Connections at a time; more wait until one of these ends.
-pub const CONNECTIONS: usize = 32;
+pub const CONNECTIONS: usize = 64;
 /// How long a client may take for a request's header, the pause before it included.
 pub const HEADER_LIMIT: Duration = Duration::from_secs(30);
 /// How long a client may leave an answer unread.

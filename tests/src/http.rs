@@ -12,7 +12,7 @@ use crate::poll;
 pub struct Answer {
     /// For example 200.
     pub status: u16,
-    /// Lines of the header, in small letters.
+    /// Lines of the header, their names in small letters.
     pub header: Vec<String>,
     /// The body.
     pub body: String,
@@ -20,9 +20,27 @@ pub struct Answer {
 
 /// Asks for a page, and waits for all of it.
 pub fn get(server: SocketAddr, path: &str) -> Result<Answer> {
+    request(server, "GET", path, &[], "")
+}
+
+/// Sends a request, and waits for all of the answer.
+pub fn request(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    header: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(poll::PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
+    let header: String =
+        header.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n{header}\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (header, body) = answer.split_once("\r\n\r\n").context("no end of the header")?;
@@ -30,7 +48,13 @@ pub fn get(server: SocketAddr, path: &str) -> Result<Answer> {
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("no status line")?;
     Ok(Answer {
         status: status.parse()?,
-        header: lines.map(str::to_lowercase).collect(),
+        header: lines.map(lower_name).collect(),
         body: body.to_owned(),
     })
+}
+
+/// A line of the header, its name in small letters.
+fn lower_name(line: &str) -> String {
+    let (name, value) = line.split_once(':').unwrap_or((line, ""));
+    format!("{}:{value}", name.to_lowercase())
 }

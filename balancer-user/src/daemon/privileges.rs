@@ -19,6 +19,8 @@ struct Need {
     of: fn(&Receiver) -> bool,
     /// Whether `ROTATE_COMMAND` may have to do it as well.
     by_commands: bool,
+    /// Whether it is kept while there is no receiver yet: those that a web interface adds may need it.
+    at_first: bool,
 }
 
 const NEEDS: &[Need] = &[
@@ -27,30 +29,35 @@ const NEEDS: &[Need] = &[
         capabilities: &[Capability::CAP_NET_BIND_SERVICE],
         of: |_| true,
         by_commands: false,
+        at_first: true,
     },
     Need {
         what: "files in directories of other users",
         capabilities: &[Capability::CAP_DAC_OVERRIDE],
         of: |_| true,
         by_commands: true,
+        at_first: true,
     },
     Need {
         what: "socket buffers above net.core.rmem_max and wmem_max",
         capabilities: &[Capability::CAP_NET_ADMIN],
         of: uses_udp,
         by_commands: false,
+        at_first: true,
     },
     Need {
         what: "the kernel path",
         capabilities: &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON],
         of: paths::is_fit,
         by_commands: false,
+        at_first: true,
     },
     Need {
         what: "ROTATE_HUP_PIDFILE",
         capabilities: &[Capability::CAP_KILL],
         of: |receiver| receiver.record.hup_pidfile.is_some(),
         by_commands: false,
+        at_first: false,
     },
     Need {
         what: "ROTATE_COMMAND, which may give files to other users, or run as one",
@@ -62,6 +69,7 @@ const NEEDS: &[Need] = &[
         ],
         of: |receiver| receiver.record.command.is_some(),
         by_commands: true,
+        at_first: false,
     },
 ];
 
@@ -124,7 +132,10 @@ fn uses_udp(receiver: &Receiver) -> bool {
 }
 
 fn needed(config: &Config, which: impl Fn(&Need) -> bool) -> CapsHashSet {
-    let is_needed = |need: &&Need| config.receivers().any(|receiver| (need.of)(receiver));
+    let is_first = config.receivers.is_empty();
+    let is_needed = |need: &&Need| {
+        (is_first && need.at_first) || config.receivers().any(|receiver| (need.of)(receiver))
+    };
     let needs = NEEDS.iter().filter(|need| which(need)).filter(is_needed);
     needs.flat_map(|need| need.capabilities).copied().collect()
 }
@@ -160,6 +171,7 @@ mod tests {
             format!("{tcp}IPFIX_FULLFLOW_PORT_TYPE=udp\nIPFIX_FULLFLOW_BALANCER_SUB_PROTO=udp\n");
         let with_kernel = ["BPF", "DAC_OVERRIDE", "NET_ADMIN", "NET_BIND_SERVICE", "PERFMON"];
         assert_eq!(kept(&udp), with_kernel);
+        assert_eq!(kept("IPFIX_UI_LISTEN=[::1]:8080"), with_kernel);
         let off = format!("{udp}IPFIX_FULLFLOW_ACCEL=off\n");
         assert_eq!(kept(&off), ["DAC_OVERRIDE", "NET_ADMIN", "NET_BIND_SERVICE"]);
     }

@@ -11,11 +11,13 @@
 //! | [`tshark`] (any messages) | tshark | records, sets without a template |
 //! | [`to_pcapng`] (a capture) | wireshark-common | nothing: it converts |
 //!
-//! [`Keepalived`] (keepalived) is none of these: it moves addresses between hosts.
+//! [`Keepalived`] (keepalived), [`Chromedriver`] (chromium-driver) and [`Sshd`] (openssh-server) are none of these:
+//! they move addresses between hosts, look at pages, and stand for other hosts.
 //!
 //! A tool that is not there is an error that says how to get it, never a reason to skip a test.
 
 mod bpftool;
+mod chromedriver;
 mod fixbuf;
 mod keepalived;
 mod nfdump;
@@ -23,6 +25,7 @@ mod pmacct;
 mod process;
 mod prometheus;
 mod python;
+mod sshd;
 mod wireshark;
 
 use std::path::{Path, PathBuf};
@@ -30,12 +33,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub use bpftool::bpf_map;
+pub use chromedriver::Chromedriver;
 pub use fixbuf::{Dump, DumpedField, ipfix_dump, ipfix_dump_records};
 pub use keepalived::Keepalived;
 pub use nfdump::Nfcapd;
 pub use pmacct::Nfacctd;
 pub use prometheus::promtool;
 pub use python::{PythonCollector, PythonSession};
+pub use sshd::Sshd;
 pub use wireshark::{Dissection, to_pcapng, tshark};
 
 /// What a flow collector has counted.

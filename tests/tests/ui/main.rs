@@ -1,4 +1,12 @@
-//! The web interface in a real browser, and its API.
+//! The web interface: in a real browser, and by its API.
+//!
+//! Pictures of the pages are left in `target/ui/`.
 
-use fantoccini as _;
-use tokio as _;
+mod api;
+mod browser;
+mod configuring;
+mod fuzz;
+mod logs;
+mod remote;
+mod scene;
+mod signing_in;

@@ -14,6 +14,8 @@ use crate::workspace::{cargo, output, run as run_command};
 /// What tests need, and for what.
 const TEST_PACKAGES: &[Package] = &[
     ("bpftool", "shows what the kernel has loaded"),
+    ("chromium", "looks at the web interface"),
+    ("chromium-driver", "clicks in it"),
     ("ethtool", "settings of network interfaces in tests"),
     ("fish", "reads the completions of its shell"),
     ("g++", "builds the fuzzing engine"),
@@ -24,6 +26,7 @@ const TEST_PACKAGES: &[Package] = &[
     ("man-db", "reads the manual pages"),
     ("mmdebstrap", "clean roots to install packages into"),
     ("nfdump", "nfcapd: a collector for UDP"),
+    ("openssh-server", "another host, for the web interface"),
     ("pmacct", "nfacctd: a collector for UDP"),
     ("prometheus", "promtool: checks metrics and alert rules"),
     ("python3-ipfix", "a collector for TCP"),

@@ -8,8 +8,6 @@ mod log;
 mod servers;
 mod session;
 mod state;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Arc, time::Duration};
 

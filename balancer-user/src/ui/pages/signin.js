@@ -7,7 +7,7 @@ export function signInPage(place, header, done) {
   document.title = `${t("page.sign-in")} – ipfix-balancer`;
   fill(header, h("span", { class: "brand" }, "ipfix-balancer"));
   const complaint = h("div", { id: "complaint" });
-  const name = h("input", { id: "name", autocomplete: "username", required: true, autofocus: true });
+  const name = h("input", { id: "name", autocomplete: "username", required: true });
   const password = h("input", { id: "password", type: "password", autocomplete: "current-password", required: true });
   const submit = button(t("sign-in"), undefined, { type: "submit", class: "main" });
   const signIn = async (event) => {

@@ -1,1 +1,0 @@
-//! Requests as the pages send them, and as they must not.
