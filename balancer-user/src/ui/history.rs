@@ -156,3 +156,41 @@ fn rate(before: &Sample, after: &Sample, name: &Name, of: fn(&Counters) -> u64) 
 fn seconds(milliseconds: u64) -> f64 {
     Duration::from_millis(milliseconds).as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(milliseconds: u64, started: u64, messages: u64) -> Sample {
+        let name = ("DNSFLOW[0]".to_owned(), None);
+        let counters = Counters { messages, cpu_milliseconds: messages, ..Counters::default() };
+        Sample { milliseconds, started, counters: BTreeMap::from([(name, counters)]) }
+    }
+
+    #[test]
+    fn rates_are_those_between_samples_and_unknown_over_a_restart() {
+        let samples = VecDeque::from([
+            sample(10_000, 1, 100),
+            sample(20_000, 1, 150),
+            // The receiver was changed, and counts anew.
+            sample(30_000, 1, 7),
+            // Another daemon.
+            sample(40_000, 2, 1000),
+            sample(42_000, 2, 1001),
+        ]);
+        let hour = hour(&samples);
+        assert_eq!(hour.times, [20.0, 30.0, 40.0, 42.0]);
+        let [series] = hour.series.as_slice() else { panic!("{hour:?}") };
+        assert_eq!(series.messages, [Some(5.0), None, None, Some(0.5)]);
+        assert_eq!(series.cpu, [Some(0.5), None, None, Some(0.05)]);
+    }
+
+    #[test]
+    fn servers_that_are_gone_are_forgotten() {
+        let history = History::default();
+        history.0.lock().unwrap().insert("gone".to_owned(), VecDeque::from([sample(1, 1, 1)]));
+        history.keep_only(&HashSet::from(["local"]));
+        assert!(history.0.lock().unwrap().is_empty());
+        assert_eq!(history.hour("gone"), Hour::default());
+    }
+}

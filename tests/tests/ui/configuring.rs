@@ -121,7 +121,7 @@ fn from_an_empty_configuration_to_messages_at_real_collectors() -> Result<()> {
     browser.wait_for(".headline", "All is well")?;
     browser.wait_for("[data-receiver='FULLFLOW[0]'] [data-fact=total]", &count.to_string())?;
     browser.wait_for("[data-receiver='FULLFLOW[0]'] table", "up 1/1")?;
-    browser.click(".chart canvas")?;
+    browser.click(".chart .u-over")?;
     browser.picture("overview")?;
     browser.click("[data-action=theme]")?;
     browser.wait_for(".headline", "All is well")?;

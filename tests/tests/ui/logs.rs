@@ -19,7 +19,7 @@ fn lines_are_followed_filtered_and_kept() -> Result<()> {
     // Not there yet: it comes while the page is open.
     ensure!(!browser.text("#lines")?.contains("reloaded"));
     scene.daemon.reload()?;
-    browser.wait_for("#lines", "reloaded: nothing has changed")?;
+    browser.wait_for("#lines", "reloaded: nothing changed")?;
     browser.picture("logs")?;
 
     browser.enter("#text", "RELOADED")?;

@@ -10,7 +10,6 @@ use anyhow::{Context, Result, ensure};
 use ipfix_balancer_tests::daemon::{self, Daemon};
 use ipfix_balancer_tests::http::{Answer, request};
 use ipfix_balancer_tests::net::{V4, free_address};
-use ipfix_balancer_tests::poll;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -119,16 +118,6 @@ impl ApiClient {
         let answer = self.send("GET", path, "")?;
         ensure!(answer.status == 200, "{path}: {answer:?}");
         body(&answer)
-    }
-
-    /// Sends a request until it is answered by this status.
-    pub fn until(&self, method: &str, path: &str, status: u16) -> Result<Answer> {
-        let mut last = None;
-        poll::until(poll::PATIENCE, &format!("{path} answers {status}"), || {
-            last = self.send(method, path, "").ok();
-            last.clone().filter(|answer| answer.status == status)
-        })
-        .map_err(|error| error.context(format!("{last:?}")))
     }
 }
 

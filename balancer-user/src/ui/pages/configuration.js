@@ -82,10 +82,10 @@ class Page {
       h("label", { for: "stream" }, t("field.stream")),
       h("select", { id: "stream", disabled: !isNew, onchange: choose }, streams.map((one) => h("option", { value: one, selected: one === stream }, title(one)))),
       h("p", { class: "hint" }, t("index", { index })));
-    this.again = () => {
+    this.again = async () => {
       const now = this.file.form.receivers.find((one) => one.stream === stream && one.index === index);
       const kept = fields.values();
-      if (isNew) this.add(stream, kept);
+      if (isNew) await this.add(stream, kept);
       else if (now) this.showForm(now, { values: kept });
       else this.showTable();
     };
@@ -191,10 +191,9 @@ class Page {
   showConflict(error) {
     const reload = () => this.attempt(async () => {
       this.file = await api.get(this.path(""));
-      fill(this.said, notice("warn", t("conflict.loaded")));
-      const again = this.again;
-      if (again && this.body.querySelector("form")) again();
+      if (this.body.querySelector("form")) await this.again();
       else this.showTable();
+      fill(this.said, notice("warn", t("conflict.loaded")));
     });
     fill(this.said, notice("bad", error.message, " ", button(t("conflict.load"), reload, { "data-action": "reload" })));
   }
