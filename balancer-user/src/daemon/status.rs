@@ -140,7 +140,7 @@ pub struct RecordingStatus {
 }
 
 /// How a receiver's spooling goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SpoolStatus {
     /// `ready`, `failing` while the disk refuses something, or `memory` without a directory.
     pub state: String,

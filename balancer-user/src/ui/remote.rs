@@ -33,11 +33,14 @@ const MAX_ANSWER: u64 = 16 << 20;
 /// The most of what went wrong there that is told.
 const MAX_COMPLAINT: usize = 2000;
 
+/// The connection to one host, made when it is first needed.
+type Connection = Arc<Mutex<Option<Arc<Session>>>>;
+
 /// Connections to other hosts, one for each.
 #[derive(Debug)]
 pub struct Remotes {
     data: Data,
-    connections: std::sync::Mutex<HashMap<Server, Arc<Mutex<Option<Arc<Session>>>>>>,
+    connections: std::sync::Mutex<HashMap<Server, Connection>>,
 }
 
 impl Remotes {

@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_name = "STEP")]
     only: Vec<Step>,
     /// Seconds for each fuzz target
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 5)]
     fuzz_seconds: u32,
     #[command(flatten)]
     chaos: chaos::Chaos,
