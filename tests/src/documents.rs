@@ -46,10 +46,11 @@ const PLACES: &[(&str, Place)] = &[
     ("podman ", Place::Nowhere("takes a base image from a registry")),
     ("systemctl ", Place::System),
     ("journalctl ", Place::System),
+    ("chown ", Place::System),
+    ("curl ", Place::Scratch),
     ("ipfix-balancer ", Place::Scratch),
     ("bpftool ", Place::Scratch),
     ("ls ", Place::Scratch),
-    ("ps ", Place::Scratch),
 ];
 
 impl Shown {

@@ -3,18 +3,26 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use ipfix_balancer_tests::collector::Collector;
 use ipfix_balancer_tests::collector::Protocol::{Tcp, Udp};
-use ipfix_balancer_tests::daemon::{self, Mode, Receiver, outcome};
+use ipfix_balancer_tests::daemon::{self, Mode, Receiver, outcome, outcome_of};
 use ipfix_balancer_tests::documents::{Place, Shown, commands};
 use ipfix_balancer_tests::exporter::{Flows, UdpExporter};
 use ipfix_balancer_tests::lab::available;
 use ipfix_balancer_tests::net::{V4, free_address};
 use ipfix_balancer_tests::poll;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Where documents have the web interface.
+const INTERFACE: &str = "127.0.0.1:8080";
+/// What stands in the place of passwords there is `...`.
+const PASSWORD: &str = "correct horse battery staple";
 
 /// Runs `$3` in the folder `$1`, whose `my.env` is also where a package has it. `$2` is the folder of the
 /// program.
@@ -36,6 +44,8 @@ enum Part {
     Client,
     /// Ends it.
     End,
+    /// Serves the web interface, beside it.
+    Interface,
     /// None.
     Other,
 }
@@ -45,7 +55,8 @@ fn part(command: &str) -> Part {
         "run" | "restart" => Part::Daemon,
         "status" | "top" | "reload" | "rotate" | "log-level" | "doctor" => Part::Client,
         "stop" => Part::End,
-        // What is in the kernel, and its threads.
+        "ui" => Part::Interface,
+        // What is in the kernel, its threads, and what the web interface says of it.
         _ if !command.starts_with("ipfix-balancer") => Part::Client,
         _ => Part::Other,
     }
@@ -55,6 +66,9 @@ fn part(command: &str) -> Part {
 struct Scratch {
     folder: tempfile::TempDir,
     daemon: Option<Child>,
+    interface: Option<Child>,
+    /// Where the web interface is served, instead of [`INTERFACE`].
+    interface_at: SocketAddr,
     udp: Receiver,
     _collectors: [Vec<Collector>; 2],
 }
@@ -71,30 +85,37 @@ impl Scratch {
                 .named("CLICKSTREAM", 0),
             Receiver::new(Mode::All, Udp, free_address(V4)?).to(udp).named("DNSFLOW", 0),
         ];
-        fs::write(at.join("my.env"), daemon::render(&receivers))?;
+        let accounts = format!("IPFIX_UI_DIR={}\n", at.join("ui").display());
+        fs::write(at.join("my.env"), daemon::render(&receivers) + &accounts)?;
         write_files(at)?;
         let [_, _, udp] = receivers;
-        Ok(Self { folder, daemon: None, udp, _collectors: collectors })
+        let interface_at = free_address(V4)?;
+        let (daemon, interface) = (None, None);
+        Ok(Self { folder, daemon, interface, interface_at, udp, _collectors: collectors })
     }
 
     fn command(&self, text: &str) -> Result<Command> {
         let programs: PathBuf = daemon::binary()?.parent().context("nowhere")?.into();
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-euc", PLACE, "place"]).arg(self.folder.path());
-        command.arg(programs).arg(text).stdin(Stdio::null());
+        let text = text.replace(INTERFACE, &self.interface_at.to_string());
+        command.arg(programs).arg(text.replace("\"...\"", &format!("\"{PASSWORD}\"")));
+        // Nothing else reads.
+        command.stdin(File::open(self.folder.path().join("password"))?);
         Ok(command)
     }
 
     fn run(&mut self, text: &str) -> Result<()> {
         match part(text) {
             Part::Daemon => return self.become_daemon(text),
+            Part::Interface => return self.serve_interface(text),
             Part::Client if self.daemon.is_none() => self.become_daemon("ipfix-balancer run")?,
             Part::Client | Part::End | Part::Other => {}
         }
         if text.contains(" top") {
             return self.run_in_a_terminal(text);
         }
-        let said = outcome(&mut self.command(text)?)?;
+        let said = outcome_of(&mut self.command(text)?)?;
         // What it finds wrong with this machine is right.
         let found = said.code == 1 && text.contains(" doctor") && said.stdout.contains("FAIL");
         ensure!(said.code == 0 || found, "exit code {}\n{}{}", said.code, said.stdout, said.stderr);
@@ -125,6 +146,13 @@ impl Scratch {
         let mut flows = Flows::new(1);
         exporter.send(&flows.templates())?;
         exporter.send(&flows.data(3))
+    }
+
+    /// Serves the web interface from now on, and waits until it is there.
+    fn serve_interface(&mut self, text: &str) -> Result<()> {
+        let mut command = self.command(&format!("exec {text} --listen {INTERFACE}"))?;
+        self.interface = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+        poll::wait("the web interface is served", || TcpStream::connect(self.interface_at).is_ok())
     }
 
     /// With a person who watches for a moment.
@@ -158,6 +186,13 @@ impl Drop for Scratch {
             drop(child.kill());
             drop(child.wait());
         }
+        if let Some(mut child) = self.interface.take() {
+            // It is `timeout`, which passes this on.
+            if let Ok(pid) = child.id().try_into() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+            drop(child.wait());
+        }
     }
 }
 
@@ -165,6 +200,7 @@ fn write_files(folder: &Path) -> Result<()> {
     let mut flows = Flows::new(1);
     let messages = [flows.templates(), flows.data(3)].concat();
     fs::write(folder.join("dump.ipfix"), &messages)?;
+    fs::write(folder.join("password"), PASSWORD)?;
     fs::create_dir(folder.join("dump"))?;
     fs::write(folder.join("dump/1.ipfix.zst"), zstd::encode_all(messages.as_slice(), 1)?)?;
     let capture = include_bytes!("../corpus/netgauze/srv6__srv6.pcap");

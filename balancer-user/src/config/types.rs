@@ -163,6 +163,8 @@ pub struct Receiver {
     pub allow_from: Vec<IpNet>,
     /// `RECONNECT_SECONDS`.
     pub reconnect_seconds: u32,
+    /// `PROBE_SECONDS`, 0 = never.
+    pub probe_seconds: u32,
     /// `TEMPLATE_SECONDS`.
     pub template_seconds: u32,
     /// `TEMPLATE_MESSAGES`.

@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, io, rc::Rc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How long the answer to a datagram to a closed port, or without a route, may take.
 pub const REFUSAL: Duration = Duration::from_millis(250);
@@ -31,6 +31,8 @@ pub struct Health {
     state: watch::Sender<State>,
     /// Whether a session is finding out whether the destination is back.
     probed: Cell<bool>,
+    /// When the destination was last asked whether it is still there (`PROBE_SECONDS`).
+    asked: Cell<Instant>,
 }
 
 /// The right to find out whether a destination is back: one session has it at a time.
@@ -38,7 +40,11 @@ pub struct Probe(Rc<Health>);
 
 impl Default for Health {
     fn default() -> Health {
-        Health { state: watch::Sender::new(State::There), probed: Cell::new(false) }
+        Health {
+            state: watch::Sender::new(State::There),
+            probed: Cell::new(false),
+            asked: Cell::new(Instant::now()),
+        }
     }
 }
 
@@ -46,6 +52,16 @@ impl Health {
     /// Whether nobody takes what is sent there.
     pub fn is_down(&self) -> bool {
         *self.state.borrow() != State::There
+    }
+
+    /// Whether it is time to ask whether the destination is still there.
+    pub fn is_due(&self, period: Duration) -> bool {
+        !self.is_down() && self.asked.get().elapsed() >= period
+    }
+
+    /// Takes note that it has been asked.
+    pub fn asked(&self) {
+        self.asked.set(Instant::now());
     }
 
     /// Takes note of an error that a socket has got; those that say nothing of the destination are left

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use common::reason::Reason;
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     advice::advice,
-    config::{Destination, Limits, Receiver},
+    config::{Destination, Limits, Protocol, Receiver},
     kernel::Offload,
     net::mmsg,
     rate_limit::RateLimit,
@@ -180,6 +181,22 @@ impl Shared {
         for (nth, destination) in self.receiver().outputs().iter().enumerate() {
             if offload.is_unanswered(nth) {
                 self.health(destination).note(&io::Error::from_raw_os_error(libc::EHOSTUNREACH));
+            }
+        }
+    }
+
+    /// Asks UDP destinations whether they are still there (`PROBE_SECONDS`), each by one session: what
+    /// comes back is an error, if anything, and that is everybody's.
+    pub fn probe_destinations(&self) {
+        let period = Duration::from_secs(self.receiver().probe_seconds.into());
+        if period.is_zero() {
+            return;
+        }
+        for (destination, health) in &*self.health.borrow() {
+            let is_due = destination.protocol == Protocol::Udp && health.is_due(period);
+            let mut relays = self.relays().into_iter();
+            if is_due && relays.any(|relay| relay.borrow_mut().probe(destination)) {
+                health.asked();
             }
         }
     }

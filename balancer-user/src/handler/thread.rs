@@ -286,6 +286,7 @@ async fn look_after_outlets(shared: Rc<Shared>) {
         for relay in shared.relays() {
             relay.borrow_mut().look_after_outlets();
         }
+        shared.probe_destinations();
         spooling::remind(&shared);
     }
 }

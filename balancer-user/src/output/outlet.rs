@@ -244,12 +244,15 @@ impl Outlet {
             Ok(()) => {}
             // The task waits until the socket takes more.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wake.notify_one(),
-            Err(error) => {
-                self.broken = Some(error);
-                self.wake.notify_one();
-            }
+            Err(error) => self.fail(error),
         }
         self.gauge_queue();
+    }
+
+    /// A write has met an error: the connection is of no more use.
+    pub fn fail(&mut self, error: io::Error) {
+        self.broken = Some(error);
+        self.wake.notify_one();
     }
 
     fn write(&mut self, stream: &TcpStream) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! The web interface: pages for operators, and the HTTP API that they use.
 //!
-//! It asks a balancer what [`manage`](crate::manage) answers: that of this host by a call, others over
+//! It asks a balancer what [`crate::manage`] answers: that of this host by a call, others over
 //! SSH. It runs in a thread of its own, as part of the daemon or alone (`ipfix-balancer ui`).
 
 pub mod accounts;
@@ -44,8 +44,6 @@ use equipment::{Equipment, LOCAL, Server};
 use history::History;
 use remote::Remotes;
 use sessions::Sessions;
-
-pub use api::openapi;
 
 /// Passwords that are hashed at a time: each takes 19 MiB.
 const HASHING: usize = 2;

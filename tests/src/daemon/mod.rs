@@ -260,9 +260,14 @@ pub fn command(arguments: &[&str], config: &Path) -> Result<Outcome> {
     outcome(&mut command)
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. It reads nothing.
 pub fn outcome(command: &mut Command) -> Result<Outcome> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    outcome_of(command.stdin(Stdio::null()))
+}
+
+/// Runs a command to its end, with the standard input that it has been given.
+pub fn outcome_of(command: &mut Command) -> Result<Outcome> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
     Ok(Outcome {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

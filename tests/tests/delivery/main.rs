@@ -4,6 +4,7 @@
 
 mod handed_on;
 mod killed;
+mod probed;
 mod scene;
 mod silent;
 mod stalled;

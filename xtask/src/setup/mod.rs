@@ -16,6 +16,7 @@ const TEST_PACKAGES: &[Package] = &[
     ("bpftool", "shows what the kernel has loaded"),
     ("chromium", "looks at the web interface"),
     ("chromium-driver", "clicks in it"),
+    ("curl", "in commands that documents show"),
     ("ethtool", "settings of network interfaces in tests"),
     ("fish", "reads the completions of its shell"),
     ("g++", "builds the fuzzing engine"),

@@ -7,6 +7,7 @@ mod sanitize;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -124,8 +125,13 @@ fn test_daemon(arguments: &[&str], environment: &[(&str, String)]) -> Result<Tot
     run_tests(command.env("IPFIX_BALANCER_BIN", daemon))
 }
 
+/// Tests that run at a time, at least: most of them wait for another process rather than for a CPU.
+const TEST_THREADS: usize = 4;
+
 /// Runs `cargo test`, shows what it prints, and counts.
 fn run_tests(command: &mut Command) -> Result<Totals> {
+    let threads = available_parallelism()?.get().max(TEST_THREADS);
+    command.env("RUST_TEST_THREADS", threads.to_string());
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;
     let mut counts = TestOutput::default();

@@ -57,6 +57,18 @@ pub(super) const PARAMS: &[Param] = &[
         show: |draft| draft.receiver.reconnect_seconds.to_string(),
     },
     Param {
+        name: "PROBE_SECONDS",
+        aliases: &[],
+        kind: Kind::Number { min: 0, max: 3600, unit: "seconds" },
+        preset: Preset::Value("0"),
+        applies: Applies::OutputUdp,
+        about: "Every so many seconds a UDP destination is sent a message without sets, so that one \
+                that is gone is noticed before flow data is lost to it; 0 = never.",
+        example: "5",
+        read: |kind, text, draft| kind.number(text).map(|v| draft.receiver.probe_seconds = v),
+        show: |draft| draft.receiver.probe_seconds.to_string(),
+    },
+    Param {
         name: "TEMPLATE_SECONDS",
         aliases: &[],
         kind: Kind::Number { min: 1, max: 86_400, unit: "seconds" },

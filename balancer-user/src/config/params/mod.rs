@@ -83,6 +83,8 @@ pub(super) enum Applies {
     Balance,
     /// Wherever messages are sent to a destination.
     Output,
+    /// Wherever messages are sent to a destination over UDP.
+    OutputUdp,
     /// Disabled, or launched subreceivers.
     Record,
     /// UDP destinations of a TCP receiver.
@@ -96,18 +98,20 @@ pub(super) enum Applies {
 impl Applies {
     /// Why the parameter has no effect on this receiver, if it has none.
     pub fn why_not(self, receiver: &Receiver) -> Option<&'static str> {
-        let refreshed = |d: &Destination| d.protocol == Protocol::Udp;
+        let is_udp = |d: &Destination| d.protocol == Protocol::Udp;
         match self {
             Self::Balance if receiver.mode == Mode::Disabled => {
                 Some("no effect with BALANCER=Disabled")
             }
             Self::Output if receiver.outputs().is_empty() => Some("no effect without destinations"),
+            Self::OutputUdp if !receiver.outputs().iter().any(is_udp) => {
+                Some("no effect without UDP destinations")
+            }
             Self::Record if !receiver.records() => {
                 Some("no effect: only a recording receiver (BALANCER=Disabled) uses it")
             }
             Self::Refresh
-                if receiver.protocol == Protocol::Udp
-                    || !receiver.outputs().iter().any(refreshed) =>
+                if receiver.protocol == Protocol::Udp || !receiver.outputs().iter().any(is_udp) =>
             {
                 Some("no effect: only UDP destinations of a TCP receiver use it")
             }
@@ -120,6 +124,7 @@ impl Applies {
             Self::Always
             | Self::Balance
             | Self::Output
+            | Self::OutputUdp
             | Self::Record
             | Self::Refresh
             | Self::Tcp
@@ -134,6 +139,7 @@ impl fmt::Display for Applies {
             Self::Always => "all",
             Self::Balance => "All, RoundRobin",
             Self::Output => "all, with destinations",
+            Self::OutputUdp => "all, with UDP destinations",
             Self::Record => "Disabled; launched subreceivers",
             Self::Refresh => "all, UDP destinations of a TCP receiver",
             Self::Tcp => "all, TCP receivers",
@@ -253,6 +259,7 @@ impl Draft {
             accel: Accel::Auto,
             allow_from: Vec::new(),
             reconnect_seconds: 0,
+            probe_seconds: 0,
             template_seconds: 0,
             template_messages: 0,
             spool,

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{super::spooling, LINGER, Relay};
 use crate::{
-    config::Mode,
+    config::{Destination, Mode},
     net::socket,
     output::{Link, Outlet, OutletId},
 };
@@ -64,6 +64,23 @@ impl Relay {
         self.flush_one(id);
         self.fail_over();
         self.release();
+    }
+
+    /// Asks a UDP destination whether it is still there, if it is linked with it.
+    pub fn probe(&mut self, destination: &Destination) -> bool {
+        let outlet = self.outlets.iter().find(|outlet| outlet.destination == *destination);
+        let Some(outlet) = outlet else { return false };
+        let (id, Link::Udp(socket)) = (outlet.id, outlet.link().clone()) else { return false };
+        match self.send_empty_message(id, &socket) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) => {
+                if let Some(outlet) = self.outlet(id) {
+                    outlet.fail(error);
+                }
+            }
+        }
+        true
     }
 
     /// Sends a UDP destination a message that says nothing.

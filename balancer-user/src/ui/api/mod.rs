@@ -56,11 +56,9 @@ struct Api;
 
 /// Answers everything.
 pub fn router(ui: Arc<Ui>) -> Router {
-    let (guarded, mut document) = guarded().split_for_parts();
-    let (open, open_document) = open().split_for_parts();
-    document.merge(open_document);
-    let document = Arc::new(document);
+    let document = Arc::new(document());
     let openapi = get(move || async move { Json(document.as_ref().clone()) });
+    let (guarded, open) = (guarded().split_for_parts().0, open().split_for_parts().0);
     guarded
         .route("/api/openapi.json", openapi)
         .route_layer(from_fn_with_state(ui.clone(), guard::guard))
@@ -73,8 +71,8 @@ pub fn router(ui: Arc<Ui>) -> Router {
         .with_state(ui)
 }
 
-/// The description of the API, by OpenAPI 3.1.
-pub fn openapi() -> Document {
+/// The description of the API.
+fn document() -> Document {
     let mut document = guarded().split_for_parts().1;
     document.merge(open().split_for_parts().1);
     document
@@ -120,4 +118,20 @@ async fn finish(request: Request, next: Next) -> Response {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::Path};
+
+    #[test]
+    fn docs_have_the_description() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+        let text = serde_json::to_string_pretty(&super::document()).unwrap() + "\n";
+        if env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        let documented = fs::read_to_string(path).unwrap();
+        assert!(documented == text, "run UPDATE_DOCS=1 cargo test -p ipfix-balancer docs");
+    }
 }

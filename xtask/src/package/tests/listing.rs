@@ -27,7 +27,11 @@ const FILES: &[&str] = &[
 ];
 
 /// What the installation makes by its scripts: the service's user, and its directories.
-pub const MADE: &[&str] = &["var/fast_ipfix_balancer/dump", "var/fast_ipfix_balancer/spool"];
+pub const MADE: &[&str] = &[
+    "var/fast_ipfix_balancer/dump",
+    "var/fast_ipfix_balancer/spool",
+    "var/fast_ipfix_balancer/ui",
+];
 
 /// Files and folders that a package with these documents brings to a root that has `before`.
 pub fn expected(
