@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check of the project, in order.
 
+mod beside;
 mod chaos;
 mod deny;
 mod fuzz;
@@ -11,6 +12,8 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+
+use beside::Beside;
 
 use crate::step::{Report, TestOutput, Totals};
 use crate::workspace::{cargo, run as run_command, target_dir};
@@ -55,6 +58,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         setup::for_tests()?;
     }
     let mut report = Report::default();
+    let mut beside = Beside::default();
     let checks: [(Step, &str, Check); 7] = [
         (Step::Fmt, "fmt", format),
         (Step::Clippy, "clippy", clippy),
@@ -67,6 +71,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     for (step, name, work) in checks {
         if wanted(step) {
             report.step(name, work);
+        }
+        if step == Step::Build && wanted(Step::Tests) {
+            for (step, build) in [(Step::Sanitize, sanitize::build()?), (Step::Fuzz, fuzz::build())]
+            {
+                if wanted(step) {
+                    beside.start(&build)?;
+                }
+            }
         }
     }
     if wanted(Step::Fuzz) {
