@@ -12,3 +12,4 @@ mod logs;
 mod remote;
 mod scene;
 mod signing_in;
+mod watching;

@@ -7,6 +7,8 @@ import { bytes, fill, h, number, t } from "./dom.js";
 /** Time between two looks. */
 const STEP = 10000;
 const HEIGHT = 180;
+/** What charts show, in seconds. */
+const HOUR = 3600;
 /** What can be shown, and how its values are written. */
 const MEASURES = {
   messages: number,
@@ -82,7 +84,7 @@ export class Charts {
     });
     return {
       width, height: HEIGHT,
-      scales: { y: { range: (_, min, max) => [0, Math.max(max ?? 0, 1)] } },
+      scales: { x: { range: () => [this.hour.times.at(-1) - HOUR, this.hour.times.at(-1)] }, y: { range: (_, min, max) => [0, Math.max(max ?? 0, 1)] } },
       axes: [axis, { ...axis, size: 70, values: (_, values) => values.map(write) }],
       series: [{}, ...series.map(line)],
       legend: { live: true },

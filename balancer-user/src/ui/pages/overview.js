@@ -110,7 +110,7 @@ const list = (reasons) => Object.entries(reasons).map(([reason, count]) => `${nu
 
 /** How a receiver is, and what is wrong with it. */
 function judge(receiver, rates) {
-  const { name, destinations, recording } = receiver;
+  const { name, destinations, recording, spool } = receiver;
   const bad = [];
   const warn = [];
   for (const destination of destinations) {
@@ -121,11 +121,13 @@ function judge(receiver, rates) {
     else if (state === "partly") warn.push(t("problem.partly", { where }) + error);
     else if (state === "connecting") warn.push(t("problem.connecting", { where }));
     if (rates.of(key(receiver, destination), destination, (it) => total(it.dropped)) > 0) bad.push(t("problem.dropping", { where, reasons: list(destination.dropped) }));
+    if (destination.spooled_bytes > 0) warn.push(t("problem.spooled", { where, spooled: bytes(destination.spooled_bytes), age: duration(destination.spooled_seconds) }));
     if (destination.queued_bytes > LONG_QUEUE) warn.push(t("problem.queue", { where, queued: bytes(destination.queued_bytes) }));
   }
   if (rates.of(name, receiver, (it) => total(it.dropped)) > 0) bad.push(t("problem.input", { reasons: list(receiver.dropped) }));
   if (receiver.waiting_messages > 0) bad.push(t("problem.waiting", { count: number(receiver.waiting_messages) }));
   if (recording?.state === "failing") bad.push(t("problem.recording", { error: recording.last_error ?? "" }));
+  if (spool && spool.state !== "ready") warn.push(t("problem.spool", { directory: spool.directory, error: spool.error ?? "" }));
   const idle = receiver.sessions === 0 ? "idle" : "good";
   return { name, kind: bad.length > 0 ? "bad" : warn.length > 0 ? "warn" : idle, problems: [...bad, ...warn] };
 }
@@ -152,6 +154,7 @@ function fillCard(place, receiver, { kind, problems }, rates) {
     path: `${receiver.path}: ${receiver.path_reason}`,
   };
   if (receiver.launched_by) facts.launched = receiver.launched_by;
+  if (receiver.spool?.messages > 0) facts.spool = t("spool.turns", { count: number(receiver.spool.messages), spooled: bytes(receiver.spool.bytes), age: duration(receiver.spool.oldest_seconds) });
   if (receiver.recording) Object.assign(facts, recordingFacts(receiver.recording));
   fill(place.facts, Object.entries(facts).map(([name, value]) => h("div", { "data-fact": name }, h("dt", {}, t(`fact.${name}`)), h("dd", {}, value))));
   fill(place.destinations, receiver.destinations.length > 0 && destinationTable(receiver, rates));
@@ -166,7 +169,7 @@ function recordingFacts(recording) {
 }
 
 function destinationTable(receiver, rates) {
-  const columns = ["destination", "state", "rate", "messages", "queue", "dropped", "error"].map((name) => t(`column.${name}`));
+  const columns = ["destination", "state", "rate", "messages", "queue", "spool", "dropped", "error"].map((name) => t(`column.${name}`));
   const row = (destination) => {
     const rate = (what) => rates.of(key(receiver, destination), destination, what);
     const kind = { up: "good", idle: "idle", down: "bad" }[destination.state] ?? "warn";
@@ -178,17 +181,11 @@ function destinationTable(receiver, rates) {
         `${destination.address}/${destination.protocol}`,
         h("span", { class: `badge ${kind}` }, `${t(`sign.${kind}`)} ${t(`connection.${destination.state}`)}${connections}`),
         t("per-second", { messages: number(rate((it) => it.messages)), bytes: bytes(rate((it) => it.bytes)) }),
-        number(destination.messages), queued(destination), list(destination.dropped), destination.last_error ?? "–",
+        number(destination.messages), bytes(destination.queued_bytes), bytes(destination.spooled_bytes), list(destination.dropped), destination.last_error ?? "–",
       ],
     };
   };
   return table(t("destinations", { name: receiver.name }), columns, receiver.destinations.map(row));
-}
-
-/** What waits in memory, and on disk where the daemon tells it. */
-function queued(destination) {
-  const spooled = destination.spooled_bytes ?? 0;
-  return spooled > 0 ? t("queue.spooled", { queued: bytes(destination.queued_bytes), spooled: bytes(spooled) }) : bytes(destination.queued_bytes);
 }
 
 function duration(seconds) {
