@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -222,6 +222,21 @@ impl Daemon {
     /// Sends the daemon a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(i32::try_from(self.child.id())?), signal)?)
+    }
+
+    /// Stops all of the daemon's threads (SIGSTOP), and waits until they stand: the first one that gets
+    /// the signal passes it on, and the others run until it has had a CPU.
+    pub fn halt(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        poll::until_ok(|| {
+            for thread in std::fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+                let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+                // Behind the name, which may hold anything (proc_pid_stat(5)).
+                let stands = stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"));
+                ensure!(stands, "{stat}");
+            }
+            Ok(())
+        })
     }
 
     /// Waits for the daemon to end by itself.

@@ -71,7 +71,7 @@ fn sessions_are_shut_and_return() -> Result<()> {
     feeds.iter_mut().try_for_each(|feed| scene.is_forwarded(feed))?;
 
     // What follows a message that has come up comes up as well.
-    scene.daemon().signal(Signal::SIGSTOP)?;
+    scene.daemon().halt()?;
     feeds.iter_mut().try_for_each(Feed::templates)?;
     let sent: usize = feeds.iter().map(|feed| feed.sent.len()).sum();
     let floods: Vec<_> = feeds.into_iter().map(Flood::by).collect();

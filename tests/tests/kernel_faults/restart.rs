@@ -169,7 +169,7 @@ fn killed_while_it_has_the_session(mode: Mode) -> Result<()> {
     let mut scene = Scene::new(mode)?;
     let mut feed = scene.feed(1)?;
     for _ in 0..2 {
-        scene.daemon().signal(Signal::SIGSTOP)?;
+        scene.daemon().halt()?;
         feed.templates()?;
         feed.send(5)?;
         scene.kill()?;
