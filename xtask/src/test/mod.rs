@@ -72,13 +72,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         if wanted(step) {
             report.step(name, work);
         }
-        if step == Step::Build && wanted(Step::Tests) {
-            for (step, build) in [(Step::Sanitize, sanitize::build()?), (Step::Fuzz, fuzz::build())]
-            {
-                if wanted(step) {
-                    beside.start(&build)?;
-                }
-            }
+        // Fuzz targets are built of everything once more.
+        if step == Step::Build && wanted(Step::Tests) && wanted(Step::Fuzz) {
+            beside.start(&fuzz::build())?;
         }
     }
     if wanted(Step::Fuzz) {
