@@ -210,10 +210,20 @@ fn a_destination_that_connects_late_gets_only_live_templates_first() {
     setup.collectors[1].stop();
     let mut flows = Flows::new(1);
     let mut exporter = setup.exporter().unwrap();
-    let mut sent = vec![flows.templates(), flows.options_data(2)];
-    sent.push(flows.message().withdraw(flows.plain()).build());
-    sent.extend((0..5).map(|_| flows.named_data(2, 9)));
+    let mut sent = vec![flows.templates()];
     exporter.send_all(&sent).unwrap();
+    // What comes while it is still being connected waits for it, and is sent besides.
+    setup
+        .daemon
+        .wait_for("FULLFLOW[0]", "a destination is down", |now| {
+            now.destinations()[1].state() == "down"
+        })
+        .unwrap();
+    let mut more = vec![flows.options_data(2)];
+    more.push(flows.message().withdraw(flows.plain()).build());
+    more.extend((0..5).map(|_| flows.named_data(2, 9)));
+    exporter.send_all(&more).unwrap();
+    sent.extend(more);
     setup.collectors[0].wait_for(sent.len()).unwrap();
 
     setup.collectors[1].resume().unwrap();
